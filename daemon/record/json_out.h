@@ -1,0 +1,88 @@
+/* JSON text into a growing buffer: what both programs write goes through here.
+ *
+ * Commas look after themselves: every value and every key knows whether one
+ * stands before it. Names come in compact form, without blanks.
+ *
+ *     struct json_out o = {0};
+ *     json_object(&o);
+ *     JSON_KEY(&o, "requests"); json_u64(&o, n);
+ *     json_object_end(&o);
+ *     json_line(&o);               {"requests":12}\n
+ *     write(fd, o.data, o.len);
+ *     json_out_free(&o);
+ *
+ * Does no I/O. When memory is short it aborts. */
+#ifndef CONNLEAK_JSON_OUT_H
+#define CONNLEAK_JSON_OUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* All zero is an empty buffer. The text is data[0..len), without a NUL. */
+struct json_out {
+    char *data;
+    size_t len, room;
+    bool comma; /* a value stands before whatever comes next */
+};
+
+/* Forgets the text, keeps the memory. */
+void json_out_reset(struct json_out *o);
+/* Gives the memory back; the struct is empty and can be used again. */
+void json_out_free(struct json_out *o);
+/* The caller takes the text: malloc'ed, with a NUL behind its *len bytes. The struct is empty afterwards. */
+char *json_out_take(struct json_out *o, size_t *len);
+
+/* Makes room for n more bytes; aborts where that cannot be. */
+void json_out_grow(struct json_out *o, size_t n);
+static inline char *json_reserve(struct json_out *o, size_t n) {
+    if (o->room - o->len < n) json_out_grow(o, n);
+    return o->data + o->len;
+}
+
+/* Bytes as they are, no comma, no quotes: for text that is not JSON. */
+static inline void json_put(struct json_out *o, const char *text, size_t len) {
+    memcpy(json_reserve(o, len), text, len);
+    o->len += len;
+}
+#define JSON_PUT(o, literal) json_put((o), "" literal "", sizeof(literal) - 1)
+
+void json_object(struct json_out *o);
+void json_object_end(struct json_out *o);
+void json_array(struct json_out *o);
+void json_array_end(struct json_out *o);
+/* Ends a document with a newline; the next value begins a new one. */
+void json_line(struct json_out *o);
+
+/* A key that is a literal, written as it stands (it must need no escapes). */
+#define JSON_KEY(o, literal) json_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
+void json_key_raw(struct json_out *o, const char *text, size_t len); /* for JSON_KEY: comma, quotes and colon included */
+void json_key(struct json_out *o, const char *name);                 /* any other key; escaped */
+
+/* Values. */
+void json_null(struct json_out *o);
+void json_bool(struct json_out *o, bool b);
+void json_u64(struct json_out *o, uint64_t n);
+void json_i64(struct json_out *o, int64_t n);
+/* n / 10^decimals, trailing zeros of the fraction cut: (12300, 3) is 12.3. decimals <= 9. */
+void json_fixed(struct json_out *o, int64_t n, unsigned decimals);
+/* Nanoseconds as milliseconds with up to three decimals, rounded down to the microsecond. */
+void json_ms(struct json_out *o, int64_t ns);
+/* part / whole with up to four decimals, rounded; null where whole is 0. */
+void json_ratio(struct json_out *o, uint64_t part, uint64_t whole);
+/* A string, or null for NULL; escaped by RFC 8259 section 7, bytes that are not UTF-8 become U+FFFD. */
+void json_str(struct json_out *o, const char *s);
+void json_strn(struct json_out *o, const char *s, size_t len);
+/* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", years 1 to 9999; rounded down to the microsecond. */
+void json_time(struct json_out *o, int64_t wall_ns);
+/* A value that is JSON already. */
+void json_raw(struct json_out *o, const char *text, size_t len);
+
+/* The pieces, for writers of other formats: each returns how many bytes it wrote. */
+#define JSON_U64_MAX 20
+#define JSON_TIME_LEN 27 /* "2026-01-02T03:04:05.678901Z" */
+size_t text_u64(char *out, uint64_t n);
+size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);
+
+#endif

@@ -1,0 +1,65 @@
+/* ledger.file: every closed record as a line of JSON, and none lost.
+ *
+ * The event loop formats records into a batch; a thread of this module writes
+ * the batch, since a disk may block for as long as it likes. The batch is
+ * bounded: what does not fit stays in the ledger, which must not release it
+ * (ledger_release_to). On an error, a full disk for instance, the thread cuts an
+ * incomplete last line off again and tries anew until it succeeds.
+ *
+ * The loop's part:
+ *   - when connections have closed, at most every LEDGER_FILE_EVERY:
+ *         if (!ledger_file_offer(f, ledger, to_wall)) ledger_file_wake_me(f);
+ *   - ledger_file_fd readable: ledger_file_woken(f), then offer again;
+ *   - ledger_file_trouble(f): say so once a minute; with ledger_owed(l) over a
+ *     bound, shed new work.
+ * All functions are for the loop's thread. None waits for the disk but
+ * ledger_file_stop. */
+#ifndef CONNLEAK_LEDGER_FILE_H
+#define CONNLEAK_LEDGER_FILE_H
+
+#include "core/ledger.h"
+
+struct ledger_file;
+
+#define LEDGER_FILE_EVERY MSEC(100)
+#define LEDGER_FILE_RETRY MSEC(500)
+#define LEDGER_FILE_BATCH (1u << 20) /* bytes; twice that at most, and a record more, is held */
+
+/* Opens path for appending, mode 0600 where it is new, and starts the thread.
+ * The first record to be written is `from` (ledger_first_closed for all that is
+ * held). A last line that a crash left incomplete is removed; text of others
+ * that does not end in a newline gets one. NULL: errno says why. */
+struct ledger_file *ledger_file_open(const char *path, uint64_t from);
+
+/* Hands over closed records that are new, as many as fit, and releases in the
+ * ledger what is written. to_wall_ns: added to the times of the records. True
+ * when nothing is left to hand over. */
+bool ledger_file_offer(struct ledger_file *f, struct ledger *l, int64_t to_wall_ns);
+
+/* Records before this sequence number are in the file. */
+uint64_t ledger_file_written(struct ledger_file *f);
+
+/* Once: makes ledger_file_fd readable when the thread has written a batch. */
+void ledger_file_wake_me(struct ledger_file *f);
+int ledger_file_fd(const struct ledger_file *f);
+void ledger_file_woken(struct ledger_file *f); /* takes the wake-up off the descriptor */
+
+/* Is the last attempt to write a failure, and since when do they fail? */
+struct ledger_file_trouble {
+    int error;          /* errno of the last attempt */
+    const char *doing;  /* "open", "write", "close": static text */
+    int64_t since_ns;   /* CLOCK_MONOTONIC of the first failure in this row */
+    uint64_t attempts;
+};
+bool ledger_file_trouble(struct ledger_file *f, struct ledger_file_trouble *out);
+
+/* Closes the file and opens its path again, for rotation: records handed over
+ * before go to the old file unless writing to it fails. */
+void ledger_file_reopen(struct ledger_file *f);
+
+/* Offers and writes all that is closed, waiting for timeout_ns at most, then
+ * ends the thread and frees. Returns how many closed records were not written; 0 is success.
+ * If the disk still blocks the thread then, its memory is left to the end of the process. */
+uint64_t ledger_file_stop(struct ledger_file **fp, struct ledger *l, int64_t to_wall_ns, int64_t timeout_ns);
+
+#endif
