@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct conf;
 struct event_base;
 struct admin;
 
@@ -28,10 +29,6 @@ struct admin_gauges {
     uint64_t tunnels_open, tunnels_total;        /* CONNECT and Upgrade */
     uint64_t tunnel_bytes_in, tunnel_bytes_out;  /* from and to the origins */
 };
-
-/* One setting in force, as text in the spelling of the configuration file;
- * a setting without a value is "". Strings are good during the call. */
-typedef void admin_setting_fn(void *ctx, const char *section, const char *key, const char *value);
 
 /* What a reader may cost; 0 stands for the default. */
 struct admin_limits {
@@ -48,8 +45,9 @@ struct admin_limits {
 struct admin_env {
     const struct pool *pool;
     const struct ledger *ledger;
-    const struct pool_conf *pool_conf; /* the limits in force; read at each request */
-    int64_t to_wall_ns;                /* a mono_ns plus this is a wall_ns */
+    const struct conf *conf; /* in force; read at each request, so conf_reload shows */
+    const char *proxy_listen, *admin_listen; /* as bound, where the configuration may say port 0; comma separated */
+    int64_t to_wall_ns;                      /* a mono_ns plus this is a wall_ns */
     mono_ns started;
     struct admin_limits limits;
 
@@ -59,10 +57,6 @@ struct admin_env {
     void (*close_idle)(void *arg);  /* POST /close_idle: CloseIdleConnections (R39) */
     void (*reset_peaks)(void *arg); /* POST /reset_peaks */
     void (*gauges)(void *arg, struct admin_gauges *out);
-
-    /* Calls `row` for every setting, those of a section one after the other, secrets
-     * left out, the addresses of proxy.listen and admin.listen as bound. */
-    void (*settings)(void *arg, admin_setting_fn *row, void *ctx);
 };
 
 /* The kernel counters' zero is taken here: call it before the first traffic. */
