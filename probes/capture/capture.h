@@ -1,0 +1,77 @@
+/* Packets from files, from stdin and from interfaces.
+ *
+ * Files are read by this room itself: pcap in both byte orders, micro- and
+ * nanoseconds, and pcapng with several sections and interfaces, each with its own
+ * link type and resolution; gzip or not; up to the last whole packet of a file
+ * that is cut or damaged, and then a fault that says where. Live capture is libpcap's. */
+#ifndef CONNLEAK_CAPTURE_H
+#define CONNLEAK_CAPTURE_H
+
+#include "wire/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct capture_packet {
+    int64_t at_ns;       /* wall clock */
+    uint64_t number;     /* from 1, over all files of a set in the order delivered */
+    const uint8_t *data; /* borrowed until the next call */
+    uint32_t captured, len;
+    int32_t link_type;   /* LINKTYPE_* of tcpdump.org */
+};
+
+enum capture_step {
+    CAPTURE_PACKET,
+    CAPTURE_WAIT,  /* live only: nothing came for a while; call again */
+    CAPTURE_END,
+    CAPTURE_FAULT, /* a source is damaged from here on, see its fault; other sources go on: call again */
+};
+
+#define CAPTURE_TEXT 256
+
+struct capture;
+
+/* Opens a set of files, read as one capture in the order of time; "-" is stdin.
+ * NULL with one line in `error` that names the file and what was expected. */
+struct capture *capture_open(const char *const *paths, size_t n, char error[CAPTURE_TEXT]);
+
+/* Opens an interface ("any": all), filter in pcap-filter(7)'s language or NULL. */
+struct capture *capture_open_live(const char *interface, const char *filter, uint32_t snaplen, char error[CAPTURE_TEXT]);
+void capture_close(struct capture **cp);
+
+enum capture_step capture_next(struct capture *c, struct capture_packet *out);
+
+/* Makes capture_next return CAPTURE_END soon; may be called from a signal handler. */
+void capture_stop(struct capture *c);
+
+/* What was read of each source. */
+struct capture_source {
+    const char *path;
+    uint64_t packets, bytes; /* bytes of the file as stored, compressed or not; live: of packets */
+    uint64_t size;           /* of the file; 0: not known */
+    int64_t first_ns, last_ns; /* 0: no packet */
+    int32_t link_type;       /* of the first interface; -1: none */
+    uint64_t dropped;        /* by the kernel, and by the interface; as libpcap or pcapng's statistics say */
+    bool dropped_known;
+    char fault[CAPTURE_TEXT]; /* "" if there is none; names packet number and offset */
+};
+size_t capture_n_sources(const struct capture *c);
+void capture_source(const struct capture *c, size_t i, struct capture_source *out);
+
+const char *link_type_name(int32_t link_type); /* "EN10MB", ...; NULL if this program cannot read it */
+
+/* What a packet is, beneath TCP. */
+enum link_verdict {
+    LINK_TCP,         /* out is filled */
+    LINK_OTHER,       /* not TCP over IP */
+    LINK_FRAGMENT,    /* a part of an IP datagram: reported, not put together */
+    LINK_CUT,         /* headers cut short by the snap length */
+    LINK_MALFORMED,   /* headers that contradict themselves */
+    LINK_UNSUPPORTED, /* a link type that this program cannot read */
+};
+
+/* Decodes link layer, IP and TCP. Borrows the packet's bytes for out->payload. */
+enum link_verdict link_decode(const struct capture_packet *p, struct wire_segment *out);
+
+#endif

@@ -1,0 +1,87 @@
+/* The wire analyser: TCP segments go in, the lives of connections come out.
+ *
+ * Pure: it opens nothing, reads no clock, calls nobody back. Feed segments in the
+ * order of capture, take the records that are finished, say when the capture is over:
+ *
+ *     w = wire_new(&limits);
+ *     for each segment:  wire_feed(w, &seg);  while ((rec = wire_next(w))) { ...; wire_record_free(&rec); }
+ *     wire_finish(w, now);                    while ((rec = wire_next(w))) ...
+ *     wire_free(&w);
+ *
+ * What cannot be known stays unknown: bits of lifecycle.known are off, and
+ * evidence.incomplete says why. */
+#ifndef CONNLEAK_WIRE_H
+#define CONNLEAK_WIRE_H
+
+#include "evidence.h"
+
+#include <stddef.h>
+
+/* TCP flags as they stand in the header. */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+
+#define WIRE_NO_SCALE 0xff
+
+/* One TCP segment as the link layers found it. */
+struct wire_segment {
+    int64_t at_ns;   /* on the capture's clock */
+    uint64_t packet; /* its number, from 1 */
+    struct endpoint src, dst;
+    const uint8_t *payload; /* borrowed for the call */
+    uint32_t captured;      /* bytes at payload; less than len where the snap length cut it */
+    uint32_t len;           /* payload bytes that the packet had on the wire */
+    uint32_t seq, ack;
+    uint32_t ident;         /* of the packet: IP identification and TCP checksum; equal on copies of one packet */
+    uint16_t window;        /* as it stands in the header */
+    uint8_t flags;
+    uint8_t window_scale;   /* of a SYN's option; WIRE_NO_SCALE: no such option */
+};
+
+struct wire_limits {
+    size_t held_bytes;       /* payload held for reordering, all connections together */
+    size_t held_per_conn;
+    uint32_t max_head_bytes; /* of an HTTP head */
+    uint32_t lingering;      /* ended connections kept in wait for their last packets */
+    int64_t linger_ns;       /* and for how long */
+    bool exchanges;          /* keep evidence.exchanges */
+};
+#define WIRE_LIMITS_DEFAULT                                                                                            \
+    { .held_bytes = 16u << 20, .held_per_conn = 1u << 20, .max_head_bytes = 256u << 10, .lingering = 8192,             \
+      .linger_ns = SEC(5), .exchanges = true }
+
+/* A finished connection. life.evidence points at evidence. Times are on the capture's clock. */
+struct wire_record {
+    struct lifecycle life;
+    struct wire_evidence evidence;
+};
+
+struct wire_totals {
+    uint64_t segments, payload_bytes;
+    uint64_t connections, open, open_peak;
+    uint64_t strays; /* segments of connections that had ended long before */
+};
+
+struct wire;
+
+struct wire *wire_new(const struct wire_limits *limits);
+void wire_free(struct wire **wp);
+
+/* Segments that come soon may be announced, so that memory is near when they do. */
+void wire_prefetch(const struct wire *w, const struct wire_segment *s);
+
+void wire_feed(struct wire *w, const struct wire_segment *s);
+
+/* The capture is over: connections that are open become records too. */
+void wire_finish(struct wire *w);
+
+/* The next finished record, in the order in which they finished; NULL: none now. The caller owns it. */
+struct wire_record *wire_next(struct wire *w);
+void wire_record_free(struct wire_record **rp);
+
+const struct wire_totals *wire_totals(const struct wire *w);
+
+#endif
