@@ -93,6 +93,7 @@ $(B)/tests/%: $(B)/tests/%.o $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) -ljansson -lpthread
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
+$(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 
 clean:
 	$(Q)rm -rf build
