@@ -38,7 +38,8 @@ room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 
-DAEMON_LIBS := -levent -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lsystemd -lpthread
+CONF_LIBS   := -linih -lcrypt
+DAEMON_LIBS := -levent -levent_extra -levent_openssl -lssl -lcrypto -ljansson $(CONF_LIBS) -lsystemd -lpthread
 PROBE_LIBS  := -lpcap -ljansson -lz -lpthread
 
 HAVE_LIBLLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo 1)
@@ -57,19 +58,21 @@ LIBCORE   := $(B)/libcore.a
 LIBWIRE   := $(B)/libwire.a
 LIBRECORD := $(B)/librecord.a
 LIBIO     := $(B)/libio.a
+LIBCONF   := $(B)/libconf.a
 
 .PHONY: all help deps run demo test check asan fuzz bench lint fmt install clean
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
 $(LIBRECORD): $(call obj,$(call room_src,record) $(call room_src,log))
+$(LIBCONF):   $(call obj,daemon/conf.c daemon/conf_values.c daemon/conf_check.c daemon/access.c)
 $(LIBIO):     $(call obj,$(call room_src,io))
 $(LIBWIRE):   $(call obj,$(call probe_src,wire))
 $(B)/%.a:
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/connleakd: $(call obj,daemon/main.c daemon/conf.c $(call room_src,admin)) $(LIBIO) $(LIBRECORD) $(LIBCORE)
+$(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
@@ -89,9 +92,9 @@ $(B)/llhttp/%.o: $(LLHTTP)/%.c
 
 # Tests: C programs that print TAP and link the pure rooms only.
 TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_*.c tests/prop/t_*.c))
-$(B)/tests/%: $(B)/tests/%.o $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
+$(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) -ljansson -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) -ljansson -lpthread
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
 $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 

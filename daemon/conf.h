@@ -115,6 +115,7 @@ struct conf {
         int level;  /* enum log_level */
         int format; /* enum log_format */
     } log;
+    char **where; /* conf.c's own: see conf_where */
 };
 
 enum param_type { P_BOOL, P_INT, P_DURATION, P_SIZE, P_STRING, P_ENUM, P_LISTEN, P_CLIENTS, P_DESTINATIONS };
@@ -163,6 +164,16 @@ struct conf *conf_build(const char *path, const char *const *sets, size_t n_sets
 /* The value as it would stand in the file, in its shortest form ("1m30s", "64k",
  * "none"); malloc'd, the caller's. */
 char *conf_value_text(const struct conf *c, const struct param *p);
+
+/* Where it was set: "FILE:LINE", "--set", or "default". */
+const char *conf_where(const struct conf *c, const struct param *p);
+
+/* The row of "section.key"; NULL if there is none. */
+const struct param *conf_param(const char *name);
+
+/* What is lawful but most likely not meant: a line each, for the log at start and after SIGHUP. */
+typedef void conf_warning_fn(void *arg, const char *line);
+void conf_warnings(const struct conf *c, conf_warning_fn *fn, void *arg);
 
 /* SIGHUP: calls `fn` for each parameter that differs, then moves those that are
  * LIVE from `*next` to `c`, whose address stays, and frees `*next`. `applied` is
