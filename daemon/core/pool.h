@@ -103,6 +103,10 @@ bool pool_next_action(struct pool *p, struct pool_action *out);
 /* Has the connection been through the return procedure (R22, R107)? False for unknown ids. */
 bool pool_is_reused(const struct pool *p, conn_id c);
 
+/* The next connection id, for connections beside the pool (tunnels, attempts of a
+ * dial): one row of numbers for all that goes upstream. */
+conn_id pool_new_id(struct pool *p);
+
 struct pool_counts {
     unsigned idle, active, dialing, waiting; /* open = idle + active + dialing */
 };
