@@ -2,10 +2,10 @@
 
 /* Below 16 a value is its own bucket; above, a power of two e is cut into 16. */
 static unsigned bucket_of(uint64_t v) {
-    if (v < HISTOGRAM_SUB) return (unsigned) v;
-    unsigned e = 63u - (unsigned) __builtin_clzll(v);
+    if (v < HISTOGRAM_SUB) return (unsigned)v;
+    unsigned e = 63u - (unsigned)__builtin_clzll(v);
     if (e > 51) return HISTOGRAM_BUCKETS - 1;
-    return HISTOGRAM_SUB * (e - 3) + (unsigned) (v >> (e - 4)) % HISTOGRAM_SUB;
+    return HISTOGRAM_SUB * (e - 3) + (unsigned)(v >> (e - 4)) % HISTOGRAM_SUB;
 }
 
 /* The largest value that falls into bucket i. */
@@ -13,7 +13,7 @@ static uint64_t bucket_bound(unsigned i) {
     if (i < HISTOGRAM_SUB) return i;
     if (i == HISTOGRAM_BUCKETS - 1) return UINT64_MAX;
     unsigned e = i / HISTOGRAM_SUB + 3, sub = i % HISTOGRAM_SUB;
-    return ((uint64_t) (HISTOGRAM_SUB + sub + 1) << (e - 4)) - 1;
+    return ((uint64_t)(HISTOGRAM_SUB + sub + 1) << (e - 4)) - 1;
 }
 
 void histogram_add(struct histogram *h, uint64_t value) {

@@ -18,7 +18,7 @@
 
 /* What a peer may have put into a shared text: the rest is cut. A host name has
  * at most 253 bytes. */
-#define KEY_TEXT_MAX 512
+#define KEY_TEXT_MAX    512
 #define CLIENT_TEXT_MAX 256
 
 static void *must(void *memory) {
@@ -47,7 +47,8 @@ struct shared_table {
     size_t n_buckets, n; /* n_buckets: a power of two, or 0 */
 };
 
-#define SHARED_OF(pointer, member) ((struct shared *) (void *) ((char *) (uintptr_t) (pointer) - offsetof(struct shared, u.member)))
+#define SHARED_OF(pointer, member)                                                                                     \
+    ((struct shared *)(void *)((char *)(uintptr_t)(pointer)-offsetof(struct shared, u.member)))
 
 static void shared_resize(struct shared_table *t, size_t n_buckets) {
     struct shared **buckets = must(calloc(n_buckets, sizeof(struct shared *)));
@@ -71,7 +72,7 @@ static uint32_t join_parts(char *out, const char *const parts[], unsigned n_part
         end[len] = 0;
         end += len + 1;
     }
-    return (uint32_t) (end - out);
+    return (uint32_t)(end - out);
 }
 
 /* Finds or makes; a new one has no references yet, *made says so. */
@@ -136,7 +137,7 @@ struct ledger {
 
 static const uint32_t known_by[] = {
     [OBSERVER_DAEMON] = KNOW_ALL,
-    [OBSERVER_CAPTURE] = KNOW_ALL & ~(uint32_t) KNOW_REASON,
+    [OBSERVER_CAPTURE] = KNOW_ALL & ~(uint32_t)KNOW_REASON,
     [OBSERVER_KERNEL] = KNOW_OPENED | KNOW_CLOSED | KNOW_RST_SENT | KNOW_RST_RECEIVED | KNOW_CLOSE,
 };
 
@@ -174,7 +175,9 @@ void ledger_free(struct ledger **lp) {
     free(l);
 }
 
-const struct ledger_totals *ledger_totals(const struct ledger *l, enum side side) { return &l->totals[side]; }
+const struct ledger_totals *ledger_totals(const struct ledger *l, enum side side) {
+    return &l->totals[side];
+}
 
 static void drop_key(struct ledger *l, const struct life_key *key) {
     if (!key) return;
@@ -248,8 +251,8 @@ static void sweep(struct open_lives *o) {
 struct lifecycle *ledger_open(struct ledger *l, enum side side, conn_id id, int64_t now) {
     struct lifecycle *life = must(calloc(1, sizeof(*life)));
     life->id = id;
-    life->side = (uint8_t) side;
-    life->observer = (uint8_t) l->observer;
+    life->side = (uint8_t)side;
+    life->observer = (uint8_t)l->observer;
     life->known = known_by[l->observer];
     life->opened_ns = now;
     life->state = side == SIDE_UPSTREAM ? LIFE_DIALING : LIFE_OPEN;
@@ -295,7 +298,7 @@ const struct lifecycle *ledger_open_before(const struct ledger *l, enum side sid
 /* ---- closed lives ---- */
 
 static size_t home_of(size_t room, unsigned side, conn_id id) {
-    return (size_t) (((id * N_SIDES + side) * 0x9e3779b97f4a7c15u) >> 20) & (room - 1);
+    return (size_t)(((id * N_SIDES + side) * 0x9e3779b97f4a7c15u) >> 20) & (room - 1);
 }
 
 static size_t home_of_life(const struct ledger *l, const struct lifecycle *life) {
@@ -355,7 +358,7 @@ static struct lifecycle *pack(struct lifecycle *life) {
     size_t marks = life->n_marks * sizeof(struct conn_mark);
     struct lifecycle *small = must(malloc(sizeof(*small) + marks));
     *small = *life;
-    small->marks = life->n_marks ? (struct conn_mark *) (void *) (small + 1) : NULL;
+    small->marks = life->n_marks ? (struct conn_mark *)(void *)(small + 1) : NULL;
     small->marks_room = life->n_marks;
     if (marks) memcpy(small->marks, life->marks, marks);
     lifecycle_clear(life);
@@ -384,12 +387,16 @@ void ledger_release_to(struct ledger *l, uint64_t seq) {
 }
 
 size_t ledger_owed(const struct ledger *l) {
-    size_t held = (size_t) (l->next - l->first);
+    size_t held = (size_t)(l->next - l->first);
     return held > l->keep ? held - l->keep : 0;
 }
 
-uint64_t ledger_first_closed(const struct ledger *l) { return l->first; }
-uint64_t ledger_next_closed(const struct ledger *l) { return l->next; }
+uint64_t ledger_first_closed(const struct ledger *l) {
+    return l->first;
+}
+uint64_t ledger_next_closed(const struct ledger *l) {
+    return l->next;
+}
 
 const struct lifecycle *ledger_closed(const struct ledger *l, uint64_t seq) {
     return seq >= l->first && seq < l->next ? l->ring[seq & (l->ring_room - 1)] : NULL;
@@ -418,7 +425,7 @@ static void count_close(struct ledger_totals *t, const struct lifecycle *life) {
 
 /* What the event made of the life, which it has been applied to already. */
 static void count_event(struct ledger_totals *t, const struct lifecycle *life, const struct conn_event *ev) {
-    switch ((enum conn_event_kind) ev->kind) {
+    switch ((enum conn_event_kind)ev->kind) {
     case EV_BYTES_IN:
         t->count[COUNT_BYTES_IN] += ev->value;
         break;
@@ -470,5 +477,9 @@ static const char *const counter_texts[] = {
 #undef X
 };
 
-const char *counter_name(enum counter c) { return (unsigned) c < N_COUNTERS ? counter_names[c] : "?"; }
-const char *counter_text(enum counter c) { return (unsigned) c < N_COUNTERS ? counter_texts[c] : "?"; }
+const char *counter_name(enum counter c) {
+    return (unsigned)c < N_COUNTERS ? counter_names[c] : "?";
+}
+const char *counter_text(enum counter c) {
+    return (unsigned)c < N_COUNTERS ? counter_texts[c] : "?";
+}

@@ -17,7 +17,7 @@ static bool grow_marks(struct lifecycle *l) {
     struct conn_mark *marks = realloc(l->marks, room * sizeof(*marks));
     if (!marks) return false;
     l->marks = marks;
-    l->marks_room = (uint16_t) room;
+    l->marks_room = (uint16_t)room;
     return true;
 }
 
@@ -25,7 +25,7 @@ static void add_mark(struct lifecycle *l, const struct conn_event *ev) {
     unsigned at = l->n_marks;
     if (at == MARKS_MAX) {
         at = MARKS_HEAD + l->marks_ring;
-        l->marks_ring = (uint16_t) (l->marks_ring + 1u == MARKS_TAIL ? 0 : l->marks_ring + 1u);
+        l->marks_ring = (uint16_t)(l->marks_ring + 1u == MARKS_TAIL ? 0 : l->marks_ring + 1u);
         l->marks_dropped++;
     } else if (at == l->marks_room && !grow_marks(l)) {
         l->marks_dropped++;
@@ -34,7 +34,7 @@ static void add_mark(struct lifecycle *l, const struct conn_event *ev) {
         l->n_marks++;
     }
     l->marks[at] = (struct conn_mark){.at_ns = ev->at_ns,
-                                      .value = ev->value < UINT32_MAX ? (uint32_t) ev->value : UINT32_MAX,
+                                      .value = ev->value < UINT32_MAX ? (uint32_t)ev->value : UINT32_MAX,
                                       .code = ev->code,
                                       .kind = ev->kind};
 }
@@ -82,7 +82,7 @@ static bool never_stood(const struct lifecycle *l) {
 static void closed(struct lifecycle *l, const struct conn_event *ev) {
     end_idle_spell(l, ev->at_ns);
     l->closed_ns = ev->at_ns;
-    l->close_reason = (uint8_t) (ev->code < N_REASONS ? ev->code : REASON_NONE);
+    l->close_reason = (uint8_t)(ev->code < N_REASONS ? ev->code : REASON_NONE);
     l->close_phase = ev->framing <= PHASE_AFTER_BODY ? ev->framing : PHASE_NONE;
     l->unread_bytes = ev->value;
     l->rst_sent = ev->value > 0 && !l->rst_received;
@@ -100,7 +100,7 @@ static void closed(struct lifecycle *l, const struct conn_event *ev) {
 }
 
 void lifecycle_apply(struct lifecycle *l, const struct conn_event *ev) {
-    switch ((enum conn_event_kind) ev->kind) {
+    switch ((enum conn_event_kind)ev->kind) {
     case EV_BYTES_IN:
         l->bytes_in += ev->value;
         return;
@@ -176,7 +176,9 @@ void lifecycle_apply(struct lifecycle *l, const struct conn_event *ev) {
     add_mark(l, ev);
 }
 
-uint32_t lifecycle_reused(const struct lifecycle *l) { return l->requests > 1 ? l->requests - 1 : 0; }
+uint32_t lifecycle_reused(const struct lifecycle *l) {
+    return l->requests > 1 ? l->requests - 1 : 0;
+}
 
 int64_t lifecycle_idle_ns(const struct lifecycle *l, int64_t now) {
     int64_t spell = l->idle_since_ns && now > l->idle_since_ns ? now - l->idle_since_ns : 0;
@@ -213,24 +215,46 @@ static const char *const by_names[] = {"none", "local", "remote"};
 static const char *const how_names[] = {"none", "fin", "rst"};
 static const char *const framing_names[] = {"none", "content-length", "chunked", "until-eof"};
 
-#define ROW(table, i) ((size_t) (i) < sizeof(table) / sizeof((table)[0]) ? (table)[i] : "?")
+#define ROW(table, i) ((size_t)(i) < sizeof(table) / sizeof((table)[0]) ? (table)[i] : "?")
 
-const char *close_reason_name(enum close_reason r) { return ROW(reason_names, r); }
-const char *close_reason_go_error(enum close_reason r) { return ROW(reason_go_errors, r); }
-const char *close_reason_text(enum close_reason r) { return ROW(reason_texts, r); }
-const char *conn_event_name(enum conn_event_kind k) { return ROW(event_names, k); }
-const char *observer_name(enum observer o) { return ROW(observer_names, o); }
-const char *side_name(enum side s) { return ROW(side_names, s); }
-const char *life_state_name(enum life_state s) { return ROW(state_names, s); }
-const char *close_phase_name(enum close_phase p) { return ROW(phase_names, p); }
-const char *close_by_name(enum close_by b) { return ROW(by_names, b); }
-const char *close_how_name(enum close_how h) { return ROW(how_names, h); }
-const char *body_framing_name(enum body_framing f) { return ROW(framing_names, f); }
+const char *close_reason_name(enum close_reason r) {
+    return ROW(reason_names, r);
+}
+const char *close_reason_go_error(enum close_reason r) {
+    return ROW(reason_go_errors, r);
+}
+const char *close_reason_text(enum close_reason r) {
+    return ROW(reason_texts, r);
+}
+const char *conn_event_name(enum conn_event_kind k) {
+    return ROW(event_names, k);
+}
+const char *observer_name(enum observer o) {
+    return ROW(observer_names, o);
+}
+const char *side_name(enum side s) {
+    return ROW(side_names, s);
+}
+const char *life_state_name(enum life_state s) {
+    return ROW(state_names, s);
+}
+const char *close_phase_name(enum close_phase p) {
+    return ROW(phase_names, p);
+}
+const char *close_by_name(enum close_by b) {
+    return ROW(by_names, b);
+}
+const char *close_how_name(enum close_how h) {
+    return ROW(how_names, h);
+}
+const char *body_framing_name(enum body_framing f) {
+    return ROW(framing_names, f);
+}
 
 bool close_reason_parse(const char *name, enum close_reason *out) {
     for (unsigned i = 0; i < N_REASONS; i++) {
         if (strcmp(name, reason_names[i])) continue;
-        *out = (enum close_reason) i;
+        *out = (enum close_reason)i;
         return true;
     }
     return false;

@@ -13,9 +13,9 @@
 typedef void conn_evidence_fn(struct json_out *o, const struct lifecycle *l, void *arg);
 
 struct conn_json {
-    int64_t to_wall_ns; /* added to every time of the source's clock */
-    int64_t now_ns;     /* on the source's clock: open lives have lasted, and idled, until then */
-    bool events;        /* the list of marks too, and events_dropped */
+    int64_t to_wall_ns;         /* added to every time of the source's clock */
+    int64_t now_ns;             /* on the source's clock: open lives have lasted, and idled, until then */
+    bool events;                /* the list of marks too, and events_dropped */
     conn_evidence_fn *evidence; /* NULL: {} */
     void *arg;
 };

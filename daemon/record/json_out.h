@@ -57,8 +57,9 @@ void json_line(struct json_out *o);
 
 /* A key that is a literal, written as it stands (it must need no escapes). */
 #define JSON_KEY(o, literal) json_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
-void json_key_raw(struct json_out *o, const char *text, size_t len); /* for JSON_KEY: comma, quotes and colon included */
-void json_key(struct json_out *o, const char *name);                 /* any other key; escaped */
+void json_key_raw(struct json_out *o, const char *text,
+                  size_t len);                       /* for JSON_KEY: comma, quotes and colon included */
+void json_key(struct json_out *o, const char *name); /* any other key; escaped */
 
 /* Values. */
 void json_null(struct json_out *o);
@@ -80,7 +81,7 @@ void json_time(struct json_out *o, int64_t wall_ns);
 void json_raw(struct json_out *o, const char *text, size_t len);
 
 /* The pieces, for writers of other formats: each returns how many bytes it wrote. */
-#define JSON_U64_MAX 20
+#define JSON_U64_MAX  20
 #define JSON_TIME_LEN 27 /* "2026-01-02T03:04:05.678901Z" */
 size_t text_u64(char *out, uint64_t n);
 size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);

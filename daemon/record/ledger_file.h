@@ -46,9 +46,9 @@ void ledger_file_woken(struct ledger_file *f); /* takes the wake-up off the desc
 
 /* Is the last attempt to write a failure, and since when do they fail? */
 struct ledger_file_trouble {
-    int error;          /* errno of the last attempt */
-    const char *doing;  /* "open", "write", "close": static text */
-    int64_t since_ns;   /* CLOCK_MONOTONIC of the first failure in this row */
+    int error;         /* errno of the last attempt */
+    const char *doing; /* "open", "write", "close": static text */
+    int64_t since_ns;  /* CLOCK_MONOTONIC of the first failure in this row */
     uint64_t attempts;
 };
 bool ledger_file_trouble(struct ledger_file *f, struct ledger_file_trouble *out);

@@ -67,4 +67,6 @@ TEST(many_values_do_not_overflow_the_rank) {
     CHECK_EQ(histogram_quantile(&h, 60), 9);
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}
