@@ -51,7 +51,7 @@ PROBE_LIBS  += $(shell pkg-config --libs libllhttp)
 CORE_LIBS   := $(shell pkg-config --libs libllhttp)
 else
 LLHTTP_OBJ := $(B)/llhttp/llhttp.o $(B)/llhttp/http.o $(B)/llhttp/api.o
-LLHTTP_CFLAGS := -I$(LLHTTP_INC)
+LLHTTP_CFLAGS := -I$(LLHTTP_INC) -DLLHTTP_STRICT_MODE=1
 endif
 
 LIBCORE   := $(B)/libcore.a

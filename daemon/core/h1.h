@@ -113,7 +113,10 @@ struct h1 *h1_new(enum h1_side side, const struct h1_limits *limits);
 void h1_reset(struct h1 *h);
 void h1_free(struct h1 **hp);
 
-/* Feeds len bytes, sets *used to how many were consumed. While in a head, all
+/* Feeds len bytes, sets *used to how many were consumed. To be called again with
+ * the rest until it says H1_MORE (or H1_ERROR), also when the rest is empty: the last body
+ * bytes of a known length are told with H1_DATA, and the end of the message with the
+ * next call, which may have no bytes to give. While in a head, all
  * bytes given are consumed with H1_MORE until the head ends; empty lines before
  * a request's start line (at most one CRLF) are consumed and not part of the message. */
 enum h1_step h1_feed(struct h1 *h, const uint8_t *data, size_t len, size_t *used);

@@ -1,0 +1,737 @@
+/* Lines and counters.
+ *
+ * This file finds where lines, heads, chunks and messages end; llhttp reads the
+ * field lines, in heads and in trailers; h1_fields.c knows what fields mean.
+ * llhttp never sees a start line (it knows 46 methods and would refuse the others,
+ * which RFC 9110 section 16.1 allows and a proxy passes on), never a blank line and
+ * never a body byte. So it decides nothing about framing, nothing can make it pause or
+ * swallow what follows a CONNECT or an Upgrade, and a body of any size costs it nothing.
+ *
+ * What llhttp is fed was looked through for line ends first, since it has been
+ * lenient with them before (CVE-2022-32214, CVE-2022-35256, CVE-2023-30589): a field
+ * line ends with CRLF, and the one after it does not begin with a blank. */
+#include "h1.h"
+
+#include "h1_fields.h"
+
+#include <assert.h>
+#include <llhttp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Go reads chunk-size lines of up to 4096 bytes. */
+#define CHUNK_LINE_MAX 4096u
+
+/* What chunk extensions may cost: bytes that no chunk's data makes up for. One
+ * peer alone could otherwise keep us busy with lines that carry nothing (CVE-2024-22019). */
+#define CHUNK_OVERHEAD_MAX (16u << 10)
+
+#define CHUNK_MAX ((uint64_t)INT64_MAX)
+
+enum h1_state {
+    ST_BETWEEN,    /* no byte of the next message came, save perhaps one empty line before a request */
+    ST_EMPTY_LINE, /* the CR of that empty line came */
+    ST_START_LINE, /* in the request line or status line */
+    ST_FIELDS,     /* in the field lines, or the blank line that ends them */
+    ST_HEAD_DONE,  /* H1_HEAD was said; waits for h1_begin_body */
+    ST_LENGTH,     /* `left` body bytes to come; at 0 the end is still to be told */
+    ST_UNTIL_EOF,  /* every byte is body */
+    ST_CHUNK_LINE, /* in a chunk-size line */
+    ST_CHUNK_DATA, /* `left` bytes of this chunk to come */
+    ST_CHUNK_END,  /* the CRLF behind a chunk's data: `left` bytes of it */
+    ST_TRAILERS,   /* behind the last chunk's line: field lines, and the blank line that ends them */
+    ST_FAILED,     /* H1_ERROR was said */
+};
+
+/* Where llhttp is in a field line. */
+enum line_part { IN_NAME, IN_VALUE };
+
+struct h1 {
+    enum h1_side side;
+    enum h1_state state;
+    struct h1_limits limits;
+    uint64_t pos;        /* bytes of this message consumed */
+    uint64_t left;       /* see enum h1_state */
+    uint64_t block_from; /* pos where the trailers began */
+    uint32_t overhead;   /* of chunk lines, less what data made up for */
+    uint32_t line_len;   /* bytes of the unfinished line, over all feeds */
+    bool last_cr;        /* the last of them is a CR */
+    bool held_cr;        /* it is the line's only byte: perhaps a blank line, and kept from llhttp */
+    bool empty_line_seen;
+    bool method_seen; /* the start line's first word is a token and ended */
+    uint8_t part;        /* enum line_part */
+    bool has_begin;      /* the span under way has its offset */
+    struct h1_fault fault;
+
+    /* The span under way: where it began, and its bytes if they came in pieces. */
+    struct h1_span span;
+    uint32_t trimmed;   /* its length without blanks at its end */
+    uint32_t value_off; /* of a value that turns out empty: behind the colon */
+    const uint8_t *span_at;
+    uint8_t *carry;
+    size_t carry_len, carry_room;
+
+    /* What is being fed to llhttp. */
+    const uint8_t *fed;
+    uint64_t fed_pos;
+
+    const uint8_t *data;
+    size_t data_len;
+
+    llhttp_t line;
+    struct h1_fields fields;
+};
+
+static bool fail(struct h1 *h, enum h1_error error, uint64_t at) {
+    h->fault = (struct h1_fault){error, at};
+    h->state = ST_FAILED;
+    return false;
+}
+
+/* --- bytes that came in pieces --- */
+
+static bool carry(struct h1 *h, const uint8_t *p, size_t len) {
+    if (h->carry_len + len > h->carry_room) {
+        size_t room = h->carry_room ? h->carry_room : 128;
+        while (room < h->carry_len + len) room *= 2;
+        uint8_t *bytes = realloc(h->carry, room);
+        if (!bytes) return fail(h, H1_E_HEAD_TOO_LARGE, h->pos);
+        h->carry = bytes;
+        h->carry_room = room;
+    }
+    memcpy(h->carry + h->carry_len, p, len);
+    h->carry_len += len;
+    return true;
+}
+
+/* --- field lines: llhttp's callbacks --- */
+
+/* A span's piece: what lies whole in the data is left there. */
+static int on_piece(struct h1 *h, const char *at, size_t len, bool keep) {
+    const uint8_t *p = (const uint8_t *)at;
+    if (len == 0) return 0;
+    uint64_t pos = h->fed_pos + (uint64_t)(p - h->fed);
+    if (!h->has_begin) {
+        h->has_begin = true;
+        h->span = (struct h1_span){(uint32_t)pos, 0};
+        h->span_at = p;
+        h->carry_len = 0;
+        h->trimmed = 0;
+    } else if (pos != h->span.off + h->span.len) {
+        return fail(h, H1_E_OBS_FOLD, pos), -1; /* never in one span: feed_block's callers saw to it */
+    } else if (keep) {
+        if (h->carry_len == 0 && !carry(h, h->span_at, h->span.len)) return -1;
+        if (!carry(h, p, len)) return -1;
+        h->span_at = h->carry;
+    }
+    for (size_t n = len; n > 0; n--) {
+        if (p[n - 1] == ' ' || p[n - 1] == '\t') continue;
+        h->trimmed = h->span.len + (uint32_t)n;
+        break;
+    }
+    h->span.len += (uint32_t)len;
+    return 0;
+}
+
+static bool in_trailers(const struct h1 *h) {
+    return h->state == ST_TRAILERS;
+}
+
+static const struct h1_field *newest(const struct h1 *h) {
+    return &h->fields.field[h->fields.head.n_fields - 1];
+}
+
+static bool reads_value(const struct h1 *h) {
+    return !in_trailers(h) && h1_fields_reads((enum h1_name)newest(h)->known);
+}
+
+static struct h1 *h_of(const llhttp_t *l) {
+    return l->data;
+}
+
+static int on_name(llhttp_t *l, const char *at, size_t len) {
+    h_of(l)->part = IN_NAME;
+    return on_piece(h_of(l), at, len, true);
+}
+
+static int on_name_end(llhttp_t *l) {
+    struct h1 *h = h_of(l);
+    /* llhttp may have recognised the name and would read the value its own way. */
+    l->header_state = 0;
+    h->part = IN_VALUE;
+    bool any = h->has_begin;
+    h->has_begin = false;
+    if (!any) return fail(h, H1_E_FIELD_NAME, h->fed_pos), -1;
+    size_t bad = h1_token_len(h->span_at, h->span.len);
+    if (bad < h->span.len) return fail(h, H1_E_FIELD_NAME, h->span.off + bad), -1;
+    h->value_off = h->span.off + h->span.len + 1;
+    if (in_trailers(h) || h1_fields_name(&h->fields, h->span, h->span_at)) return 0;
+    return fail(h, H1_E_HEAD_TOO_LARGE, h->span.off), -1;
+}
+
+static int on_value(llhttp_t *l, const char *at, size_t len) {
+    return on_piece(h_of(l), at, len, reads_value(h_of(l)));
+}
+
+static int on_value_end(llhttp_t *l) {
+    struct h1 *h = h_of(l);
+    struct h1_span value = {h->value_off, 0};
+    if (h->has_begin) value = (struct h1_span){h->span.off, h->trimmed};
+    const uint8_t *bytes = h->has_begin ? h->span_at : (const uint8_t *)"";
+    h->part = IN_NAME;
+    h->has_begin = false;
+    if (in_trailers(h)) return 0;
+    struct h1_fault fault;
+    if (h1_fields_value(&h->fields, h->side, value, bytes, &fault)) return 0;
+    return fail(h, fault.error, fault.at), -1;
+}
+
+static const llhttp_settings_t line_settings = {
+    .on_header_field = on_name,
+    .on_header_field_complete = on_name_end,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_end,
+};
+
+/* llhttp as it is behind a start line, ready for a field line. */
+static void lines_begin(struct h1 *h) {
+    static llhttp_t behind_start_line;
+    static bool made;
+    if (!made) {
+        static const char start_line[] = "GET / HTTP/1.1\r\n";
+        llhttp_init(&behind_start_line, HTTP_REQUEST, &line_settings);
+        llhttp_execute(&behind_start_line, start_line, sizeof start_line - 1);
+        made = true;
+    }
+    h->line = behind_start_line;
+    h->line.data = h;
+    h->part = IN_NAME;
+    h->has_begin = false;
+    h->carry_len = 0;
+    h->line_len = 0;
+    h->last_cr = h->held_cr = false;
+}
+
+/* Feeds bytes of field lines that lie at `pos` in the message. */
+static bool feed_block(struct h1 *h, const uint8_t *p, size_t len, uint64_t pos) {
+    if (len == 0) return true;
+    h->fed = p;
+    h->fed_pos = pos;
+    llhttp_errno_t err = llhttp_execute(&h->line, (const char *)p, len);
+    if (h->state == ST_FAILED) return false;
+    if (err != HPE_OK) {
+        const uint8_t *at = (const uint8_t *)llhttp_get_error_pos(&h->line);
+        uint64_t off = at >= p && at <= p + len ? (uint64_t)(at - p) : 0;
+        return fail(h, h->part == IN_NAME ? H1_E_FIELD_NAME : H1_E_FIELD_VALUE, pos + off);
+    }
+    bool keep = h->part == IN_NAME || reads_value(h);
+    if (!h->has_begin || !keep || h->carry_len) return true;
+    if (!carry(h, h->span_at, h->span.len)) return false;
+    h->span_at = h->carry;
+    return true;
+}
+
+/* --- field lines: where they end --- */
+
+enum block_end {
+    BLOCK_OPEN, /* all bytes taken, the block goes on */
+    BLOCK_DONE, /* its blank line was taken */
+    BLOCK_BAD,
+};
+
+/* Is this first byte of a line anything but a name's? */
+static bool begins_oddly(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ':';
+}
+
+/* Takes field lines until the blank line, *at moves behind what was taken. A
+ * line may end with a lone LF where `lone_lf` says so; llhttp is then shown CRLF. */
+static enum block_end take_block(struct h1 *h, const uint8_t *data, size_t len, size_t *at, bool lone_lf) {
+    const uint8_t *begin = data + *at, *end = data + len;
+    const uint8_t *from = begin, *p = begin; /* llhttp has seen what is before `from` */
+    const uint64_t pos = h->pos;
+    bool done = false;
+    while (p < end && !done) {
+        if (h->held_cr) {
+            if (*p != '\n') return fail(h, H1_E_LINE_END, pos + (uint64_t)(p - begin) - 1), BLOCK_BAD;
+            from = ++p;
+            done = true;
+        } else if (h->line_len == 0 && begins_oddly(*p)) {
+            uint64_t here = pos + (uint64_t)(p - begin);
+            if (!feed_block(h, from, (size_t)(p - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
+            if (*p == ' ' || *p == '\t') return fail(h, H1_E_OBS_FOLD, here), BLOCK_BAD;
+            if (*p == ':') return fail(h, H1_E_FIELD_NAME, here), BLOCK_BAD;
+            if (*p == '\n' && !lone_lf) return fail(h, H1_E_LINE_END, here), BLOCK_BAD;
+            done = *p == '\n';
+            h->held_cr = !done;
+            h->line_len = 1;
+            from = ++p;
+        } else {
+            const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
+            if (!lf) {
+                h->line_len += (uint32_t)(end - p);
+                h->last_cr = end[-1] == '\r';
+                p = end;
+                break;
+            }
+            if (lf > p ? lf[-1] != '\r' : !h->last_cr) {
+                uint64_t here = pos + (uint64_t)(lf - begin);
+                if (!feed_block(h, from, (size_t)(lf - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
+                if (!lone_lf) return fail(h, H1_E_LINE_END, here), BLOCK_BAD;
+                if (!feed_block(h, (const uint8_t *)"\r\n", 2, here)) return BLOCK_BAD;
+                from = lf + 1;
+            }
+            p = lf + 1;
+            h->line_len = 0;
+            h->last_cr = false;
+        }
+    }
+    if (!feed_block(h, from, (size_t)(p - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
+    h->pos = pos + (uint64_t)(p - begin);
+    *at = (size_t)(p - data);
+    if (!done) return BLOCK_OPEN;
+    /* llhttp waits for the next line before it ends a value: it might be folded. */
+    if (h->part == IN_VALUE && on_value_end(&h->line) != 0) return BLOCK_BAD;
+    h->line_len = 0;
+    h->held_cr = false;
+    return BLOCK_DONE;
+}
+
+/* --- single lines: the start line, and those of chunks --- */
+
+/* Takes bytes up to the end of a line. True when it is whole: *line and *n are
+ * the line without its end, *lone_lf says that no CR came before its LF. */
+static bool take_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at, const uint8_t **line, size_t *n,
+                      bool *lone_lf) {
+    const uint8_t *p = data + *at, *lf = memchr(p, '\n', len - *at);
+    size_t took = lf ? (size_t)(lf + 1 - p) : len - *at;
+    if (h->line_len || !lf) {
+        if (h->line_len == 0) h->carry_len = 0;
+        if (!carry(h, p, took)) return false;
+        p = h->carry;
+    }
+    h->line_len += (uint32_t)took;
+    h->pos += took;
+    *at += took;
+    if (!lf) return false;
+    *line = p;
+    *n = h->line_len - 1;
+    *lone_lf = !(*n && p[*n - 1] == '\r');
+    if (!*lone_lf) --*n;
+    h->line_len = 0;
+    return true;
+}
+
+static bool is_digit(uint8_t c) {
+    return c >= '0' && c <= '9';
+}
+
+/* Text of a target or a reason: no control characters; beyond ASCII anything, for
+ * clients do send it raw, and it cannot be mistaken for a delimiter. */
+static bool is_text(uint8_t c) {
+    return c >= 0x20 && c != 0x7f;
+}
+
+/* "HTTP/" DIGIT "." DIGIT */
+static bool take_version(struct h1 *h, const uint8_t *p, size_t n, size_t at) {
+    static const char form[] = "HTTP/d.d";
+    for (size_t i = 0; i < sizeof form - 1; i++)
+        if (at + i >= n || (form[i] == 'd' ? !is_digit(p[at + i]) : p[at + i] != (uint8_t)form[i]))
+            return fail(h, H1_E_START_LINE, at + i);
+    struct h1_head *head = &h->fields.head;
+    head->major = (uint8_t)(p[at + 5] - '0');
+    head->minor = (uint8_t)(p[at + 7] - '0');
+    return true;
+}
+
+static bool check_version(struct h1 *h, size_t at) {
+    const struct h1_head *head = &h->fields.head;
+    return (head->major == 1 && head->minor <= 1) || fail(h, H1_E_VERSION, at);
+}
+
+static bool same(const uint8_t *p, size_t n, const char *word) {
+    return n == strlen(word) && memcmp(p, word, n) == 0;
+}
+
+/* method SP request-target SP HTTP-version, RFC 9112 section 3: one space each,
+ * as anything else has been read in more than one way. */
+static bool read_request_line(struct h1 *h, const uint8_t *p, size_t n) {
+    struct h1_head *head = &h->fields.head;
+    size_t method = h1_token_len(p, n);
+    if (method == 0 || method == n || p[method] != ' ') return fail(h, H1_E_START_LINE, method);
+    size_t from = method + 1, to = from;
+    while (to < n && p[to] != ' ' && is_text(p[to])) to++;
+    if (to == from || to == n || p[to] != ' ') return fail(h, H1_E_START_LINE, to);
+    if (!take_version(h, p, n, to + 1)) return false;
+    if (n != to + 9) return fail(h, H1_E_START_LINE, to + 9);
+    head->method = (struct h1_span){0, (uint32_t)method};
+    head->target = (struct h1_span){(uint32_t)from, (uint32_t)(to - from)};
+    head->is_head = same(p, method, "HEAD");
+    head->is_connect = same(p, method, "CONNECT");
+    head->is_safe = head->is_head || same(p, method, "GET") || same(p, method, "OPTIONS") || same(p, method, "TRACE");
+    return check_version(h, to + 1);
+}
+
+/* HTTP-version SP status-code [ SP reason ]; Go lets the space before the reason
+ * be absent and the one before the status be many. */
+static bool read_status_line(struct h1 *h, const uint8_t *p, size_t n) {
+    struct h1_head *head = &h->fields.head;
+    if (!take_version(h, p, n, 0)) return false;
+    size_t at = 8;
+    if (at == n || p[at] != ' ') return fail(h, H1_E_START_LINE, at);
+    while (at < n && p[at] == ' ') at++;
+    for (size_t i = 0; i < 3; i++, at++) {
+        if (at == n || !is_digit(p[at]) || (i == 0 && p[at] == '0')) return fail(h, H1_E_START_LINE, at);
+        head->status = (uint16_t)(head->status * 10 + (p[at] - '0'));
+    }
+    if (at < n && p[at] != ' ') return fail(h, H1_E_START_LINE, at);
+    if (at < n) at++;
+    head->reason = (struct h1_span){(uint32_t)at, (uint32_t)(n - at)};
+    for (; at < n; at++)
+        if (!is_text(p[at]) && p[at] != '\t') return fail(h, H1_E_START_LINE, at);
+    return check_version(h, 0);
+}
+
+/* What cannot become a start line is refused before its line end comes: a TLS
+ * handshake on a plain port may never send one. */
+static bool start_line_may_be(struct h1 *h, const uint8_t *p, size_t n) {
+    static const char version[] = "HTTP/";
+    size_t i = 0;
+    if (h->side == H1_RESPONSE) {
+        while (i < n && i < sizeof version - 1 && p[i] == (uint8_t)version[i]) i++;
+        return i == n || i == sizeof version - 1 || fail(h, H1_E_START_LINE, i);
+    }
+    if (h->method_seen) return true;
+    i = h1_token_len(p, n);
+    h->method_seen = i < n && i > 0 && p[i] == ' ';
+    return i == n || h->method_seen || fail(h, H1_E_START_LINE, i);
+}
+
+static bool take_start_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    const uint8_t *line;
+    size_t n;
+    bool lone_lf;
+    if (!take_line(h, data, len, at, &line, &n, &lone_lf)) {
+        if (h->state != ST_FAILED) start_line_may_be(h, h->carry, h->line_len);
+        return false;
+    }
+    if (!start_line_may_be(h, line, n)) return false;
+    if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
+    return h->side == H1_REQUEST ? read_request_line(h, line, n) : read_status_line(h, line, n);
+}
+
+static int hex(uint8_t c) {
+    if (is_digit(c)) return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* chunk-size [ chunk-ext ], RFC 9112 section 7.1. Extensions are looked at only as
+ * far as what must not be in them. Blanks between the size and the line's end are
+ * passed over in responses, as Go does: old servers pad the size with them. */
+static bool read_chunk_line(struct h1 *h, const uint8_t *p, size_t n, uint64_t line_pos) {
+    uint64_t size = 0;
+    size_t i = 0;
+    for (; i < n && hex(p[i]) >= 0; i++) {
+        if (size > CHUNK_MAX >> 4 || i == 16) return fail(h, H1_E_CHUNK, line_pos + i);
+        size = size << 4 | (uint64_t)hex(p[i]);
+    }
+    if (i == 0) return fail(h, H1_E_CHUNK, line_pos);
+    size_t digits = i;
+    while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;
+    if (i == n ? i > digits && h->side == H1_REQUEST : p[i] != ';') return fail(h, H1_E_CHUNK, line_pos + digits);
+    for (; i < n; i++)
+        if (!is_text(p[i]) && p[i] != '\t') return fail(h, H1_E_CHUNK, line_pos + i);
+    h->overhead += (uint32_t)(n - digits);
+    if (h->overhead > CHUNK_OVERHEAD_MAX) return fail(h, H1_E_CHUNK, line_pos + digits);
+    h->overhead -= size < h->overhead ? (uint32_t)size : h->overhead;
+    h->left = size;
+    return true;
+}
+
+static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    const uint8_t *line;
+    size_t n, room = CHUNK_LINE_MAX - h->line_len;
+    uint64_t line_pos = h->pos - h->line_len;
+    bool lone_lf, more = len - *at > room;
+    if (!take_line(h, data, more ? *at + room : len, at, &line, &n, &lone_lf)) {
+        if (h->state != ST_FAILED && more) fail(h, H1_E_CHUNK, h->pos);
+        return false;
+    }
+    if (!read_chunk_line(h, line, n, line_pos)) return false;
+    if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
+    if (h->left) {
+        h->state = ST_CHUNK_DATA;
+        return true;
+    }
+    lines_begin(h);
+    h->state = ST_TRAILERS;
+    h->block_from = h->pos;
+    return true;
+}
+
+/* The CRLF behind a chunk's data. */
+static bool take_chunk_end(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    for (; h->left && *at < len; --h->left, ++*at, h->pos++)
+        if (data[*at] != (h->left == 2 ? '\r' : '\n')) return fail(h, H1_E_CHUNK, h->pos);
+    if (h->left) return false;
+    h->state = ST_CHUNK_LINE;
+    h->line_len = 0;
+    return true;
+}
+
+/* --- whole messages --- */
+
+static void message_begin(struct h1 *h) {
+    h->state = ST_START_LINE;
+    h->pos = 0;
+    h->line_len = 0;
+    h->overhead = 0;
+    h->method_seen = false;
+    h->empty_line_seen = false;
+    h1_fields_begin(&h->fields);
+}
+
+/* RFC 9112 section 2.2: one empty line before a request is passed over. */
+static bool take_empty_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    if (*at == len) return false;
+    if (h->state == ST_EMPTY_LINE) {
+        if (data[*at] != '\n') return fail(h, H1_E_LINE_END, 0);
+        ++*at;
+        h->empty_line_seen = true;
+        h->state = ST_BETWEEN;
+    } else if (data[*at] == '\r' && h->side == H1_REQUEST && !h->empty_line_seen) {
+        ++*at;
+        h->state = ST_EMPTY_LINE;
+    } else {
+        message_begin(h);
+    }
+    return true;
+}
+
+/* The part of the data that max_head_bytes or max_trailer_bytes still allows. */
+static size_t allowed(const struct h1 *h, size_t at, size_t len) {
+    uint64_t max = in_trailers(h) ? h->block_from + h->limits.max_trailer_bytes : h->limits.max_head_bytes;
+    uint64_t room = max > h->pos ? max - h->pos : 0;
+    return room < len - at ? at + (size_t)room : len;
+}
+
+/* One more part of a head. H1_MORE also when it failed, or when the state changed. */
+static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    size_t to = allowed(h, *at, len);
+    if (h->state == ST_START_LINE) {
+        if (take_start_line(h, data, to, at)) {
+            lines_begin(h);
+            h->state = ST_FIELDS;
+            return true;
+        }
+    } else {
+        enum block_end end = take_block(h, data, to, at, h->side == H1_RESPONSE);
+        if (end == BLOCK_DONE) {
+            h->fields.head.bytes = (uint32_t)h->pos;
+            if (!h1_fields_end(&h->fields, h->side, &h->fault)) return fail(h, h->fault.error, h->fault.at);
+            h->state = ST_HEAD_DONE;
+            return true;
+        }
+    }
+    if (h->state != ST_FAILED && to < len) fail(h, H1_E_HEAD_TOO_LARGE, h->pos);
+    return false;
+}
+
+static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    size_t to = allowed(h, *at, len);
+    enum block_end end = take_block(h, data, to, at, false);
+    if (end == BLOCK_DONE) return true;
+    if (end == BLOCK_BAD)
+        h->fault.error = h->fault.error == H1_E_LINE_END ? H1_E_LINE_END : H1_E_TRAILER;
+    else if (to < len)
+        fail(h, H1_E_TRAILER, h->pos);
+    return false;
+}
+
+static enum h1_step take_data(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
+    uint64_t n = len - *at;
+    if (h->state != ST_UNTIL_EOF) {
+        if (n > h->left) n = h->left;
+        h->left -= n;
+    }
+    h->data = data + *at;
+    h->data_len = (size_t)n;
+    h->pos += n;
+    *at += (size_t)n;
+    if (h->state == ST_CHUNK_DATA && h->left == 0) {
+        h->state = ST_CHUNK_END;
+        h->left = 2;
+    }
+    return H1_DATA;
+}
+
+enum h1_step h1_feed(struct h1 *h, const uint8_t *data, size_t len, size_t *used) {
+    size_t at = 0;
+    enum h1_step step = H1_MORE;
+    bool on = true;
+    h->data_len = 0;
+    while (on) {
+        switch (h->state) {
+        case ST_BETWEEN:
+        case ST_EMPTY_LINE: on = take_empty_line(h, data, len, &at); break;
+        case ST_START_LINE:
+        case ST_FIELDS: on = at < len && head_step(h, data, len, &at); break;
+        case ST_HEAD_DONE:
+            assert(at > 0 && "h1_begin_body comes first");
+            step = H1_HEAD;
+            on = false;
+            break;
+        case ST_LENGTH:
+            if (h->left == 0) {
+                h->state = ST_BETWEEN;
+                step = H1_DONE;
+            } else if (at < len) {
+                step = take_data(h, data, len, &at);
+            }
+            on = false;
+            break;
+        case ST_UNTIL_EOF:
+        case ST_CHUNK_DATA:
+            if (at < len) step = take_data(h, data, len, &at);
+            on = false;
+            break;
+        case ST_CHUNK_LINE: on = at < len && take_chunk_line(h, data, len, &at); break;
+        case ST_CHUNK_END: on = at < len && take_chunk_end(h, data, len, &at); break;
+        case ST_TRAILERS:
+            on = false;
+            if (at == len || !trailer_step(h, data, len, &at)) break;
+            h->state = ST_BETWEEN;
+            step = H1_DONE;
+            break;
+        case ST_FAILED: on = false; break;
+        }
+    }
+    *used = at;
+    return h->state == ST_FAILED ? H1_ERROR : step;
+}
+
+struct h1 *h1_new(enum h1_side side, const struct h1_limits *limits) {
+    struct h1 *h = calloc(1, sizeof *h);
+    if (!h) abort();
+    h->side = side;
+    h->limits = *limits;
+    h1_fields_init(&h->fields, limits->max_fields);
+    return h;
+}
+
+void h1_reset(struct h1 *h) {
+    h->state = ST_BETWEEN;
+    h->pos = h->left = 0;
+    h->line_len = 0;
+    h->empty_line_seen = false;
+    h->data_len = 0;
+    h->fault = (struct h1_fault){H1_E_NONE, 0};
+}
+
+void h1_free(struct h1 **hp) {
+    struct h1 *h = *hp;
+    if (!h) return;
+    h1_fields_clear(&h->fields);
+    free(h->carry);
+    free(h);
+    *hp = NULL;
+}
+
+const struct h1_head *h1_head(const struct h1 *h) {
+    return &h->fields.head;
+}
+
+void h1_data(const struct h1 *h, const uint8_t **data, size_t *len) {
+    *data = h->data;
+    *len = h->data_len;
+}
+
+void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {
+    assert(h->state == ST_HEAD_DONE);
+    h->left = length;
+    switch (framing) {
+    case FRAMING_NONE: h->state = ST_BETWEEN; break;
+    case FRAMING_LENGTH: h->state = length ? ST_LENGTH : ST_BETWEEN; break;
+    case FRAMING_UNTIL_EOF: h->state = ST_UNTIL_EOF; break;
+    case FRAMING_CHUNKED:
+        h->state = ST_CHUNK_LINE;
+        h->line_len = 0;
+        break;
+    }
+}
+
+bool h1_skip(struct h1 *h, uint64_t n) {
+    assert(n <= h1_remaining(h));
+    h->pos += n;
+    if (h->state == ST_UNTIL_EOF) return false;
+    h->left -= n;
+    if (h->left) return false;
+    if (h->state == ST_LENGTH) h->state = ST_BETWEEN;
+    if (h->state == ST_CHUNK_DATA) {
+        h->state = ST_CHUNK_END;
+        h->left = 2;
+    }
+    return h->state == ST_BETWEEN;
+}
+
+uint64_t h1_remaining(const struct h1 *h) {
+    if (h->state == ST_UNTIL_EOF) return UNKNOWN_BYTES;
+    return h->state == ST_LENGTH || h->state == ST_CHUNK_DATA ? h->left : 0;
+}
+
+bool h1_between(const struct h1 *h) {
+    return h->state == ST_BETWEEN || h->state == ST_EMPTY_LINE;
+}
+
+bool h1_after_data(const struct h1 *h) {
+    return h->state == ST_TRAILERS;
+}
+
+size_t h1_partial_line(const struct h1 *h) {
+    switch (h->state) {
+    case ST_START_LINE:
+    case ST_FIELDS:
+    case ST_CHUNK_LINE:
+    case ST_TRAILERS: return h->line_len;
+    default: return 0;
+    }
+}
+
+enum h1_step h1_eof(struct h1 *h) {
+    bool well = h1_between(h) || h->state == ST_UNTIL_EOF || (h->state == ST_LENGTH && h->left == 0);
+    if (h->state == ST_FAILED) return H1_ERROR;
+    if (!well) {
+        fail(h, H1_E_TRUNCATED, h->pos);
+        return H1_ERROR;
+    }
+    h->state = ST_BETWEEN;
+    return H1_DONE;
+}
+
+enum h1_error h1_error(const struct h1 *h, uint64_t *offset) {
+    if (offset) *offset = h->fault.at;
+    return h->fault.error;
+}
+
+const char *h1_error_text(enum h1_error e) {
+    switch (e) {
+    case H1_E_NONE: return "no error";
+    case H1_E_START_LINE: return "malformed start line";
+    case H1_E_VERSION: return "HTTP version that is neither 1.0 nor 1.1";
+    case H1_E_FIELD_NAME: return "invalid character in a field name, or a blank before its colon";
+    case H1_E_FIELD_VALUE: return "control character in a field value";
+    case H1_E_OBS_FOLD: return "folded field line";
+    case H1_E_LINE_END: return "bare CR or LF where CRLF belongs";
+    case H1_E_HOST: return "Host missing, given twice, or not a host";
+    case H1_E_CONTENT_LENGTH: return "Content-Length that is no number, or given twice with different values";
+    case H1_E_LENGTH_AND_CHUNKED: return "both Content-Length and Transfer-Encoding";
+    case H1_E_TRANSFER_ENCODING: return "Transfer-Encoding other than chunked alone";
+    case H1_E_CHUNK: return "malformed chunk";
+    case H1_E_TRAILER: return "malformed or too large trailer";
+    case H1_E_HEAD_TOO_LARGE: return "head larger than the limit";
+    case H1_E_TRUNCATED: return "the stream ended inside a message";
+    case N_H1_ERRORS: break;
+    }
+    return "?";
+}
