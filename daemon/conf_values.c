@@ -275,21 +275,28 @@ bool value_listen(const char *text, struct conf_listen *out) {
     return true;
 }
 
-/* "10.0.0.0/8:80" and "[2001:db8::]/32:443" have their port behind the prefix. */
+/* The colon before the port: behind the prefix, behind the bracket, or the only one. */
+static const char *dest_colon(const char *text) {
+    const char *slash = strchr(text, '/'), *bracket = strchr(text, ']'), *first = strchr(text, ':');
+    if (slash) return strchr(slash, ':');
+    if (bracket) return strchr(bracket, ':');
+    return first && !strchr(first + 1, ':') ? first : NULL;
+}
+
+/* "10.0.0.0/8:80", "[2001:db8::]/32:443", "[::1]:80", "::1" */
 static bool dest_net(const char *text, struct conf_dest *out) {
-    char plain[128], *p = plain;
-    const char *slash = strchr(text, '/'), *colon = NULL;
-    if (slash)
-        colon = strchr(slash, ':');
-    else if (*text == '[')
-        colon = strstr(text, "]:") ? strstr(text, "]:") + 1 : NULL;
-    else if (strchr(text, ':') == strrchr(text, ':'))
-        colon = strchr(text, ':');
+    char plain[128];
+    const char *colon = dest_colon(text);
     size_t len = colon ? (size_t)(colon - text) : strlen(text);
     if (len >= sizeof(plain)) return false;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] != '[' && text[i] != ']') *p++ = text[i];
-    *p = 0;
+    memcpy(plain, text, len);
+    plain[len] = 0;
+    if (*plain == '[') { /* what is in the brackets, and the prefix behind them */
+        char *end = strchr(plain, ']');
+        if (!end || (end[1] && end[1] != '/')) return false;
+        memmove(end, end + 1, strlen(end));
+        memmove(plain, plain + 1, strlen(plain));
+    }
     struct conf_dest d = {.kind = DEST_NET};
     if (!strcasecmp(plain, "all") || !value_net(plain, &d.net)) return false;
     if (colon && !value_port(colon + 1, false, &d.port)) return false;
@@ -306,8 +313,9 @@ bool value_dest(const char *text, struct conf_dest *out) {
     if (port && !value_port(port, false, &d.port)) return false;
     for (char *p = host; *p; p++) *p = (char)tolower((unsigned char)*p);
     size_t len = strlen(host);
+    bool all = !strcmp(host, "*") || !strcmp(host, "all");
     if (host[len - 1] == '.') host[--len] = 0;
-    if (!strcmp(host, "*") || !strcmp(host, "all")) {
+    if (all) {
         d.kind = DEST_ALL;
     } else if (host[0] == '*' && host[1] == '.' && is_host_name(host + 2)) {
         d.kind = DEST_SUFFIX;

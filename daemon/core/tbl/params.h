@@ -44,7 +44,7 @@ X(pool, profile, ENUM, "go1.19", 0, 0, "go1.19|go1.27", RESTART, "",
   "Which documented transport to be: go1.19 gives a closed body up at once, go1.27 first drains up to 256 KiB or 50 ms of it if its Content-Length is not larger.")
 X(pool, read_buffer_size, SIZE, "4k", 512, MIB(1), "bytes", RESTART, "",
   "The buffer that heads and small bodies are read into; it decides how much is left unread at an early close (Go: ReadBufferSize).")
-X(pool, write_buffer_size, SIZE, "4k", 4096, 4096, "bytes", RESTART,
+X(pool, write_buffer_size, SIZE, "4k", 512, MIB(1), "bytes", RESTART,
   "the daemon writes requests straight to the socket and has no write buffer whose size could matter",
   "Go's WriteBufferSize, listed so that a Transport's settings can be copied whole.")
 X(pool, copy_buffer_size, SIZE, "32k", 1024, MIB(16), "bytes", RESTART, "",
@@ -60,11 +60,12 @@ X(pool, no_proxy, STRING, "none", 0, 0, "hosts", RESTART,
 X(proxy, listen, LISTEN, "127.0.0.1:3128", 1, 16, "host:port, [v6]:port or unix:PATH", RESTART, "",
   "Where clients connect, comma separated; port 0 asks for a free one.")
 X(proxy, mode, ENUM, "forward", 0, 0, "forward|reverse|transparent", RESTART, "",
-  "forward: the client names the origin; reverse: every request goes to proxy.upstream.")
+  "forward: the client names the origin; reverse: every request goes to proxy.upstream; transparent is not in this version.")
 X(proxy, upstream, STRING, "none", 0, 0, "http:// or https:// URL", RESTART, "",
   "The origin of reverse mode: scheme, host and port, without a path.")
-X(proxy, pairing, ENUM, "pool", 0, 0, "pool|mirror", RESTART, "",
-  "pool: requests share pooled upstream connections.")
+X(proxy, pairing, ENUM, "pool", 0, 0, "pool|mirror", RESTART,
+  "mirroring client connections is not in this version; use pool",
+  "pool: requests share pooled upstream connections; mirror: one upstream connection for one client connection.")
 X(proxy, max_clients, INT, "10000", 1, 1000000, "connections", LIVE, "",
   "Client connections at a time; one more is answered 503 and closed.")
 X(proxy, header_timeout, DURATION, "10s", 0, DAYS(1), "duration", LIVE, "",
