@@ -7,9 +7,8 @@
  * incomplete last line off again and tries anew until it succeeds.
  *
  * The loop's part:
- *   - when connections have closed, at most every LEDGER_FILE_EVERY:
- *         if (!ledger_file_offer(f, ledger, to_wall)) ledger_file_wake_me(f);
- *   - ledger_file_fd readable: ledger_file_woken(f), then offer again;
+ *   - when connections have closed, at most every LEDGER_FILE_EVERY: ledger_file_offer;
+ *   - ledger_file_fd readable: ledger_file_woken, then ledger_file_offer again;
  *   - ledger_file_trouble(f): say so once a minute; with ledger_owed(l) over a
  *     bound, shed new work.
  * All functions are for the loop's thread. None waits for the disk but
@@ -27,27 +26,27 @@ struct ledger_file;
 
 /* Opens path for appending, mode 0600 where it is new, and starts the thread.
  * The first record to be written is `from` (ledger_first_closed for all that is
- * held). A last line that a crash left incomplete is removed; text of others
- * that does not end in a newline gets one. NULL: errno says why. */
-struct ledger_file *ledger_file_open(const char *path, uint64_t from);
+ * held); the ledger keeps what is not written from now on. A last line that a
+ * crash left incomplete is removed; text of others that does not end in a newline
+ * gets one. NULL: errno says why. */
+struct ledger_file *ledger_file_open(const char *path, struct ledger *l, uint64_t from);
 
 /* Hands over closed records that are new, as many as fit, and releases in the
- * ledger what is written. to_wall_ns: added to the times of the records. True
- * when nothing is left to hand over. */
+ * ledger what is written. to_wall_ns: added to the times of the records. False:
+ * something is left to hand over, or the ledger is over its bound because of
+ * what is not written yet; ledger_file_fd then becomes readable, once, when the
+ * thread has written a batch or failed to. */
 bool ledger_file_offer(struct ledger_file *f, struct ledger *l, int64_t to_wall_ns);
+int ledger_file_fd(const struct ledger_file *f);
+void ledger_file_woken(struct ledger_file *f); /* takes the wake-up off the descriptor */
 
 /* Records before this sequence number are in the file. */
 uint64_t ledger_file_written(struct ledger_file *f);
 
-/* Once: makes ledger_file_fd readable when the thread has written a batch. */
-void ledger_file_wake_me(struct ledger_file *f);
-int ledger_file_fd(const struct ledger_file *f);
-void ledger_file_woken(struct ledger_file *f); /* takes the wake-up off the descriptor */
-
 /* Is the last attempt to write a failure, and since when do they fail? */
 struct ledger_file_trouble {
     int error;         /* errno of the last attempt */
-    const char *doing; /* "open", "write", "close": static text */
+    const char *doing; /* "open" or "write": static text */
     int64_t since_ns;  /* CLOCK_MONOTONIC of the first failure in this row */
     uint64_t attempts;
 };
@@ -57,9 +56,9 @@ bool ledger_file_trouble(struct ledger_file *f, struct ledger_file_trouble *out)
  * before go to the old file unless writing to it fails. */
 void ledger_file_reopen(struct ledger_file *f);
 
-/* Offers and writes all that is closed, waiting for timeout_ns at most, then
- * ends the thread and frees. Returns how many closed records were not written; 0 is success.
- * If the disk still blocks the thread then, its memory is left to the end of the process. */
+/* Hands over and writes all that is closed, waiting for timeout_ns at most; ends
+ * the thread and frees. From then on the ledger owes nobody. Returns how many
+ * closed records were not written: 0 is success. */
 uint64_t ledger_file_stop(struct ledger_file **fp, struct ledger *l, int64_t to_wall_ns, int64_t timeout_ns);
 
 #endif
