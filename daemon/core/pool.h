@@ -39,11 +39,12 @@ enum pc_state {
 };
 
 enum pool_action_kind {
-    POOL_DIAL,    /* connect `conn` to `key`; answer with pool_dialed or pool_lost */
+    POOL_DIAL,    /* connect `conn` to `key` for `want`; answer with pool_dialed or pool_lost */
     POOL_DELIVER, /* `want` gets `conn`; reused says whether a failure may be retried (R107) */
     POOL_FAIL,    /* `want` gets the error `why` of the dial `conn` */
     POOL_CLOSE,   /* close `conn` because `why`; the pool has forgotten it */
-    POOL_MOVED,   /* `conn` went from `from` to `to`; for the ledger and the gauges */
+    POOL_MOVED,   /* `conn` went from `from` to `to`; for the ledger and the gauges; comes before the
+                   * action that the move is made for, and after pool_lost and pool_detach stands alone */
 };
 
 struct pool_action {
@@ -62,10 +63,11 @@ struct pool *pool_new(const struct pool_conf *conf);
 void pool_free(struct pool **pp);
 
 /* New limits. They hold for what comes: nothing is closed by the change itself,
- * and idle timers already armed keep their time. */
+ * and idle timers already armed keep their time. Wants that waited for
+ * permission to dial and have it now dial at once. */
 void pool_set_conf(struct pool *p, const struct pool_conf *conf, mono_ns now);
 
-/* A request needs a connection (R9-R18). `w` is new; the key's strings are copied. */
+/* A request needs a connection (R9-R18). `w` is new, else ignored; the key's strings are copied. */
 void pool_want(struct pool *p, want_id w, const struct connect_key *k, mono_ns now);
 
 /* The request's context is over: it was cancelled, or it is finished (R27-R30).
@@ -78,17 +80,20 @@ void pool_cancel(struct pool *p, want_id w, mono_ns now);
 void pool_dialed(struct pool *p, conn_id c, mono_ns now);
 
 /* The exchange is over, or never began, and the connection may be kept: the
- * return procedure, section 4, decides. */
+ * return procedure, section 4, decides. A waiter that gets the connection gets it
+ * without a POOL_MOVED: it stays PC_ACTIVE. */
 void pool_put(struct pool *p, conn_id c, mono_ns now);
 
 /* The connection is gone, in whatever state: the driver closed it or saw it end.
- * A dial that fails fails its want, if that still waits (R20). */
+ * A dial that fails fails its want, if that still waits (R20). A POOL_DELIVER of
+ * it that was not yet taken is taken back, and its want looks for another (R12). */
 void pool_lost(struct pool *p, conn_id c, enum close_reason why, mono_ns now);
 
 /* 101 hand-over (R81): the connection lives on outside the pool, its permit is passed on. */
 void pool_detach(struct pool *p, conn_id c, mono_ns now);
 
-/* CloseIdleConnections (R39). */
+/* CloseIdleConnections (R39), the longest idle first. Under go1.27 it also ends
+ * dials whose want is no longer waiting, the oldest first (section 10). */
 void pool_close_idle(struct pool *p, mono_ns now);
 
 /* Does what is due at `now`: idle timeouts (R36). */
@@ -124,10 +129,10 @@ struct pool_row {
     struct connect_key key; /* borrowed until the next input */
     struct pool_counts now;
     struct pool_peaks peak;
-    unsigned permits;              /* connsPerHost; 0 where max_conns_per_host is 0 */
-    uint64_t dials, gets, reuses;  /* reuses: gets served without a new connection */
-    mono_ns oldest_wait;           /* since when the oldest waiter waits; NEVER if none */
-    uint64_t seq;                  /* order of creation */
+    unsigned permits;             /* connsPerHost; 0 where max_conns_per_host is 0 */
+    uint64_t dials, gets, reuses; /* reuses: gets served without a new connection */
+    mono_ns oldest_wait;          /* since when the oldest waiter waits; NEVER if none */
+    uint64_t seq;                 /* order of creation */
 };
 
 /* Rows in order of creation; `after` 0 starts, else the seq of the row before.
