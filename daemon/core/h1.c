@@ -71,6 +71,12 @@ struct h1 {
     uint8_t *carry;
     size_t carry_len, carry_room;
 
+    /* The trailer: in the data, or kept where it came in pieces. Its blank line counts. */
+    const uint8_t *trailer;
+    uint8_t *trailer_kept;
+    size_t trailer_len;
+    bool trailer_bars; /* one of its fields may not be passed on */
+
     /* What is being fed to llhttp. */
     const uint8_t *fed;
     uint64_t fed_pos;
@@ -165,7 +171,11 @@ static int on_name_end(llhttp_t *l) {
     size_t bad = h1_token_len(h->span_at, h->span.len);
     if (bad < h->span.len) return fail(h, H1_E_FIELD_NAME, h->span.off + bad), -1;
     h->value_off = h->span.off + h->span.len + 1;
-    if (in_trailers(h) || h1_fields_name(&h->fields, h->span, h->span_at)) return 0;
+    if (in_trailers(h)) {
+        if (h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len))) h->trailer_bars = true;
+        return 0;
+    }
+    if (h1_fields_name(&h->fields, h->span, h->span_at)) return 0;
     return fail(h, H1_E_HEAD_TOO_LARGE, h->span.off), -1;
 }
 
@@ -193,16 +203,16 @@ static const llhttp_settings_t line_settings = {
     .on_header_value_complete = on_value_end,
 };
 
-/* llhttp as it is behind a start line, ready for a field line. */
+/* llhttp as it is behind a start line, ready for a field line; each head begins with a copy. */
+static llhttp_t behind_start_line;
+
+__attribute__((constructor)) static void pass_start_line(void) {
+    static const char start_line[] = "GET / HTTP/1.1\r\n";
+    llhttp_init(&behind_start_line, HTTP_REQUEST, &line_settings);
+    if (llhttp_execute(&behind_start_line, start_line, sizeof start_line - 1) != HPE_OK) abort();
+}
+
 static void lines_begin(struct h1 *h) {
-    static llhttp_t behind_start_line;
-    static bool made;
-    if (!made) {
-        static const char start_line[] = "GET / HTTP/1.1\r\n";
-        llhttp_init(&behind_start_line, HTTP_REQUEST, &line_settings);
-        llhttp_execute(&behind_start_line, start_line, sizeof start_line - 1);
-        made = true;
-    }
     h->line = behind_start_line;
     h->line.data = h;
     h->part = IN_NAME;
@@ -393,29 +403,31 @@ static bool read_status_line(struct h1 *h, const uint8_t *p, size_t n) {
 }
 
 /* What cannot become a start line is refused before its line end comes: a TLS
- * handshake on a plain port may never send one. */
-static bool start_line_may_be(struct h1 *h, const uint8_t *p, size_t n) {
+ * handshake on a plain port may never send one. The first `seen` of the n bytes
+ * passed already. */
+static bool start_line_may_be(struct h1 *h, const uint8_t *p, size_t n, size_t seen) {
     static const char version[] = "HTTP/";
-    size_t i = 0;
+    const size_t len = sizeof version - 1;
+    size_t i = seen;
     if (h->side == H1_RESPONSE) {
-        while (i < n && i < sizeof version - 1 && p[i] == (uint8_t)version[i]) i++;
-        return i == n || i == sizeof version - 1 || fail(h, H1_E_START_LINE, i);
+        while (i < n && i < len && p[i] == (uint8_t)version[i]) i++;
+        return i == n || i >= len || fail(h, H1_E_START_LINE, i);
     }
     if (h->method_seen) return true;
-    i = h1_token_len(p, n);
+    i += h1_token_len(p + i, n - i);
     h->method_seen = i < n && i > 0 && p[i] == ' ';
     return i == n || h->method_seen || fail(h, H1_E_START_LINE, i);
 }
 
 static bool take_start_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
     const uint8_t *line;
-    size_t n;
+    size_t n, seen = h->line_len;
     bool lone_lf;
     if (!take_line(h, data, len, at, &line, &n, &lone_lf)) {
-        if (h->state != ST_FAILED) start_line_may_be(h, h->carry, h->line_len);
+        if (h->state != ST_FAILED) start_line_may_be(h, h->carry, h->line_len, seen);
         return false;
     }
-    if (!start_line_may_be(h, line, n)) return false;
+    if (!start_line_may_be(h, line, n, seen < n ? seen : n)) return false;
     if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
     return h->side == H1_REQUEST ? read_request_line(h, line, n) : read_status_line(h, line, n);
 }
@@ -467,6 +479,8 @@ static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_
     lines_begin(h);
     h->state = ST_TRAILERS;
     h->block_from = h->pos;
+    h->trailer_len = 0;
+    h->trailer_bars = false;
     return true;
 }
 
@@ -487,6 +501,8 @@ static void message_begin(struct h1 *h) {
     h->pos = 0;
     h->line_len = 0;
     h->overhead = 0;
+    h->trailer_len = 0;
+    h->trailer_bars = false;
     h->method_seen = false;
     h->empty_line_seen = false;
     h1_fields_begin(&h->fields);
@@ -538,14 +554,29 @@ static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at)
     return false;
 }
 
+/* Keeps what the trailer has so far, if it does not lie whole in one feed. */
+static bool keep_trailer(struct h1 *h, const uint8_t *p, size_t len) {
+    if (!h->trailer_kept) h->trailer_kept = malloc(h->limits.max_trailer_bytes);
+    if (!h->trailer_kept) return fail(h, H1_E_TRAILER, h->pos);
+    memcpy(h->trailer_kept + h->trailer_len, p, len);
+    h->trailer = h->trailer_kept;
+    return true;
+}
+
 static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
-    size_t to = allowed(h, *at, len);
+    size_t from = *at, to = allowed(h, *at, len);
     enum block_end end = take_block(h, data, to, at, false);
+    if (end == BLOCK_BAD) {
+        if (h->fault.error != H1_E_LINE_END) h->fault.error = H1_E_TRAILER;
+        return false;
+    }
+    if (end == BLOCK_DONE && h->trailer_len == 0)
+        h->trailer = data + from;
+    else if (!keep_trailer(h, data + from, *at - from))
+        return false;
+    h->trailer_len += *at - from;
     if (end == BLOCK_DONE) return true;
-    if (end == BLOCK_BAD)
-        h->fault.error = h->fault.error == H1_E_LINE_END ? H1_E_LINE_END : H1_E_TRAILER;
-    else if (to < len)
-        fail(h, H1_E_TRAILER, h->pos);
+    if (to < len) fail(h, H1_E_TRAILER, h->pos);
     return false;
 }
 
@@ -629,11 +660,20 @@ void h1_reset(struct h1 *h) {
     h->fault = (struct h1_fault){H1_E_NONE, 0};
 }
 
+void h1_shrink(struct h1 *h) {
+    assert(h1_between(h) || h->state == ST_FAILED);
+    h1_fields_clear(&h->fields);
+    free(h->carry);
+    free(h->trailer_kept);
+    h->carry = h->trailer_kept = NULL;
+    h->carry_len = h->carry_room = h->trailer_len = 0;
+}
+
 void h1_free(struct h1 **hp) {
     struct h1 *h = *hp;
     if (!h) return;
-    h1_fields_clear(&h->fields);
-    free(h->carry);
+    h1_reset(h);
+    h1_shrink(h);
     free(h);
     *hp = NULL;
 }
@@ -645,6 +685,12 @@ const struct h1_head *h1_head(const struct h1 *h) {
 void h1_data(const struct h1 *h, const uint8_t **data, size_t *len) {
     *data = h->data;
     *len = h->data_len;
+}
+
+bool h1_trailer(const struct h1 *h, const uint8_t **lines, size_t *len) {
+    *lines = h->trailer;
+    *len = h->trailer_len > 2 ? h->trailer_len - 2 : 0;
+    return !h->trailer_bars;
 }
 
 void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {

@@ -78,7 +78,7 @@ struct h1_head {
     bool has_idempotency_key;
     struct h1_span host;            /* value of Host; len 0 if absent or empty */
     bool has_host;
-    uint64_t content_length;        /* UNKNOWN_BYTES if absent */
+    uint64_t content_length;        /* UNKNOWN_BYTES if absent, or overruled by chunked; equal duplicates count once */
 };
 
 enum h1_error {
@@ -108,9 +108,11 @@ struct h1_limits {
 
 struct h1;
 
-/* Opaque, reusable: h1_reset makes it follow a new connection. */
+/* Opaque, reusable: h1_reset makes it follow a new connection. h1_shrink, only
+ * between messages, gives back what the largest head made it grow to. */
 struct h1 *h1_new(enum h1_side side, const struct h1_limits *limits);
 void h1_reset(struct h1 *h);
+void h1_shrink(struct h1 *h);
 void h1_free(struct h1 **hp);
 
 /* Feeds len bytes, sets *used to how many were consumed. To be called again with
@@ -142,9 +144,15 @@ void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length);
 /* After H1_DATA: the body bytes among those just consumed. */
 void h1_data(const struct h1 *h, const uint8_t **data, size_t *len);
 
-/* Body bytes that passed unseen (splice, a gap in a capture): for
- * FRAMING_LENGTH at most h1_remaining, for FRAMING_UNTIL_EOF any number.
- * True if the message is complete with them. */
+/* After the H1_DONE of a chunked body: the field lines of its trailer, each with its
+ * CRLF, without the blank line behind them; *len is 0 if there were none. Borrowed
+ * until the next feed. False: one of them frames or routes a message, or is for this
+ * hop alone; the trailer is not to be passed on (RFC 9110 section 6.5.1). */
+bool h1_trailer(const struct h1 *h, const uint8_t **lines, size_t *len);
+
+/* Body bytes that passed unseen (splice, a gap in a capture): at most
+ * h1_remaining, which for FRAMING_UNTIL_EOF is any number. True if the message
+ * is complete with them: no H1_DONE follows, the next feed begins a new message. */
 bool h1_skip(struct h1 *h, uint64_t n);
 
 /* Body bytes still to come before the next framing byte: the rest of the length

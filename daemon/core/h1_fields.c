@@ -140,6 +140,18 @@ bool h1_fields_name(struct h1_fields *f, struct h1_span where, const uint8_t *na
     return true;
 }
 
+bool h1_barred_from_trailer(enum h1_name known) {
+    switch (known) {
+    case H1_N_OTHER:
+    case H1_N_VIA:
+    case H1_N_USER_AGENT:
+    case H1_N_DATE:
+    case H1_N_SERVER:
+    case H1_N_IDEMPOTENCY_KEY: return false;
+    default: return true;
+    }
+}
+
 bool h1_fields_reads(enum h1_name known) {
     switch (known) {
     case H1_N_HOST:
@@ -216,17 +228,18 @@ static bool parse_length(const uint8_t *p, size_t len, uint64_t *out) {
 /* Requests are refused at the field that is wrong. Of a response it depends on
  * the rest of the head whether its length matters (R41), so that is only noted. */
 static bool read_length(struct h1_fields *f, struct h1_span where, const uint8_t *p) {
-    uint64_t v = UNKNOWN_BYTES;
-    bool empty = where.len == 0, ok = parse_length(p, where.len, &v);
+    uint64_t v = UNKNOWN_BYTES, text = name_hash(p, where.len);
+    bool ok = parse_length(p, where.len, &v);
     if (f->n_length++ == 0) {
         f->head.content_length = v;
         f->length_at = where.off;
+        f->length_text = text;
         f->length_bad = !ok;
-        f->length_empty = empty;
+        f->length_empty = where.len == 0;
         return ok;
     }
-    /* Equal duplicates are merged (R42); two that are wrong in the same way are still wrong. */
-    if (!f->length_differs && (v != f->head.content_length || empty != f->length_empty)) {
+    /* Equal duplicates are merged (R42), equal as text: 5 and 05 are not. */
+    if (!f->length_differs && text != f->length_text) {
         f->length_differs = true;
         f->length_differs_at = where.off;
     }

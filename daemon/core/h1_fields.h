@@ -19,6 +19,7 @@ struct h1_fields {
     uint32_t n_named;
     uint32_t named_known; /* bits 1 << enum h1_name, for those that it does have */
     uint32_t n_length, n_coding, n_host;
+    uint64_t length_text; /* hash of the first Content-Length as it was written */
     uint32_t coding_at, length_at, length_differs_at; /* offsets of values, for h1_error */
     bool length_bad, length_empty, length_differs, coding_bad;
 };
@@ -38,6 +39,10 @@ size_t h1_token_len(const uint8_t *p, size_t len);
 
 /* Which name is this, in any case of letters? */
 enum h1_name h1_name_of(const uint8_t *name, size_t len);
+
+/* Is this a name that frames or routes a message, or concerns this hop alone, and so has
+ * no place in a trailer (RFC 9110 section 6.5.1)? */
+bool h1_barred_from_trailer(enum h1_name known);
 
 /* A name came in. False: too many fields (or no memory for more). */
 bool h1_fields_name(struct h1_fields *f, struct h1_span where, const uint8_t *name);
