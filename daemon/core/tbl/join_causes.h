@@ -1,0 +1,21 @@
+/* Why a ledger and a capture may differ without either being wrong: one row a cause.
+ * Each is granted only where the packets prove it.
+ *
+ * X(symbol, name, text) */
+
+X(NONE, "none", "No known cause: the two disagree.")
+X(DATA_AFTER_CLOSE, "data_after_close",
+  "The end had closed with FIN; bytes came later, and its kernel answered them with RST.")
+X(ARRIVED_AT_CLOSE, "arrived_at_close",
+  "Bytes arrived between the end's last look at its receive queue and its close().")
+X(SIMULTANEOUS_CLOSE, "simultaneous_close",
+  "The peer's FIN or RST had arrived, or was on its way, when the end closed by a decision of its own.")
+X(RST_AFTER_CLOSE, "rst_after_close", "The peer's RST came when the end had closed its socket already.")
+X(DISCARDED_BY_RST, "discarded_by_rst",
+  "Bytes written were still in the end's kernel when an RST ended the connection: they were never sent.")
+X(FIN_BEHIND_DATA, "fin_behind_data",
+  "The end had closed; its kernel still had bytes to deliver before the FIN.")
+X(BEFORE_CAPTURE, "before_capture", "The connection is older than the capture.")
+X(AFTER_CAPTURE, "after_capture", "The connection went on after the capture's end: its last bytes were in flight.")
+X(AFTER_LEDGER, "after_ledger", "The connection went on after its record was written.")
+X(LOST_PACKETS, "lost_packets", "The capture lost packets, as its own counters say.")
