@@ -25,19 +25,19 @@ struct admin;
 
 /* Numbers that neither the pool nor the ledger has. */
 struct admin_gauges {
-    uint64_t rejected;                           /* clients turned away: proxy.max_clients, or no descriptor */
-    uint64_t tunnels_open, tunnels_total;        /* CONNECT and Upgrade */
-    uint64_t tunnel_bytes_in, tunnel_bytes_out;  /* from and to the origins */
+    uint64_t rejected;                          /* clients turned away: proxy.max_clients, or no descriptor */
+    uint64_t tunnels_open, tunnels_total;       /* CONNECT and Upgrade */
+    uint64_t tunnel_bytes_in, tunnel_bytes_out; /* from and to the origins */
 };
 
 /* What a reader may cost; 0 stands for the default. */
 struct admin_limits {
-    unsigned max_conns;       /* 64: connections; beyond it, those without a complete request give way, then 503 */
-    uint32_t max_head_bytes;  /* 16 KiB: 431 */
-    uint32_t max_body_bytes;  /* 4 KiB: 413; bodies are read and not looked at */
-    mono_ns head_timeout;     /* 5 s from the first byte of a request to its last: 408 */
-    mono_ns idle_timeout;     /* 60 s between requests */
-    mono_ns stall_timeout;    /* 30 s in which a reader takes no byte of its answer */
+    unsigned max_conns;      /* 64: connections; beyond it, those without a complete request give way, then 503 */
+    uint32_t max_head_bytes; /* 16 KiB: 431 */
+    uint32_t max_body_bytes; /* 4 KiB: 413; bodies are read and not looked at */
+    mono_ns head_timeout;    /* 5 s from the first byte of a request to its last: 408 */
+    mono_ns idle_timeout;    /* 60 s between requests */
+    mono_ns stall_timeout;   /* 30 s in which a reader takes no byte of its answer */
 };
 
 /* Where the endpoint gets everything from. All pointers are borrowed and live
@@ -45,7 +45,7 @@ struct admin_limits {
 struct admin_env {
     const struct pool *pool;
     const struct ledger *ledger;
-    const struct conf *conf; /* in force; read at each request, so conf_reload shows */
+    const struct conf *conf;                 /* in force; read at each request, so conf_reload shows */
     const char *proxy_listen, *admin_listen; /* as bound, where the configuration may say port 0; comma separated */
     int64_t to_wall_ns;                      /* a mono_ns plus this is a wall_ns */
     mono_ns started;

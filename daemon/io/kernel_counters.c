@@ -16,7 +16,9 @@ struct kernel_counters {
     char *text; /* NETSTAT_MAX + 1 bytes */
 };
 
-static bool is_prefix_line(const char *line) { return strncmp(line, "TcpExt:", 7) == 0; }
+static bool is_prefix_line(const char *line) {
+    return strncmp(line, "TcpExt:", 7) == 0;
+}
 
 static const char *next_line(const char *s) {
     const char *end = strchr(s, '\n');

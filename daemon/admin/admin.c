@@ -1,0 +1,307 @@
+/* Which path gives which answer, and who gets one at all. */
+#include "admin.h"
+
+#include "answers.h"
+#include "record/conn_json.h"
+#include "target.h"
+#include "web.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct admin {
+    struct admin_env env;
+    struct web *web;
+    struct kernel_counters *kernel;
+    struct json_out out;
+    struct target target; /* of the request that is being handled */
+};
+
+#define JSON_TYPE  "application/json"
+#define LINES_TYPE "application/jsonl"
+#define GET        "GET, HEAD"
+#define POST       "POST"
+
+/* --- the answers ---------------------------------------------------------- */
+
+static const char *param(const struct admin *a, const char *name) {
+    for (size_t i = 0; i < a->target.n_params; i++)
+        if (strcmp(a->target.param[i].name, name) == 0) return a->target.param[i].value;
+    return NULL;
+}
+
+static struct json_out *empty(struct admin *a) {
+    json_out_reset(&a->out);
+    return &a->out;
+}
+
+static void stream(struct web_conn *c, const char *type, struct list_stream list) {
+    web_stream(c, type, list.more, list.end, list.state);
+}
+
+static void get_metrics(struct admin *a, struct web_conn *c) {
+    const char *format = param(a, "format");
+    size_t len = 0;
+    const char *accept = format ? NULL : web_field(c, "Accept", &len);
+    if (format && strcmp(format, "json") != 0 && strcmp(format, "prometheus") != 0) {
+        web_problem(c, &(struct problem){.status = 400, .detail = "format is not json.", .parameter = "format"});
+    } else if (format ? strcmp(format, "prometheus") == 0 : accept && accept_prefers_text(accept, len)) {
+        web_problem(c,
+                    &(struct problem){.status = 406,
+                                      .detail = "Prometheus text is not in this version; /metrics is JSON here, "
+                                                "for an Accept field that takes application/json, or ?format=json."});
+    } else {
+        struct kernel_counts kernel = kernel_counters_read(a->kernel);
+        struct json_out *o = empty(a);
+        metrics_write(o, &a->env, &kernel);
+        web_reply(c, 200, JSON_TYPE, NULL, o);
+    }
+}
+
+static void get_config(struct admin *a, struct web_conn *c) {
+    struct json_out *o = empty(a);
+    config_write(o, &a->env);
+    web_reply(c, 200, JSON_TYPE, NULL, o);
+}
+
+static void get_pools(struct admin *a, struct web_conn *c) {
+    stream(c, JSON_TYPE, pools_stream(&a->env));
+}
+
+static void get_ledger(struct admin *a, struct web_conn *c) {
+    stream(c, LINES_TYPE, ledger_stream(&a->env));
+}
+
+static void get_connections(struct admin *a, struct web_conn *c) {
+    struct conns_query q = {.side = -1, .state = -1, .reason = -1, .limit = CONNS_LIMIT_DEFAULT};
+    for (size_t i = 0; i < a->target.n_params; i++) {
+        const struct target_param *p = &a->target.param[i];
+        const char *expected;
+        char detail[160];
+        if (conns_query_set(&q, p->name, p->value, &expected)) continue;
+        snprintf(detail, sizeof detail, "%s must be %s.", p->name, expected);
+        web_problem(c, &(struct problem){.status = 400, .detail = detail, .parameter = p->name});
+        return;
+    }
+    stream(c, JSON_TYPE, conns_stream(&a->env, &q));
+}
+
+static void get_connection(struct admin *a, struct web_conn *c) {
+    const struct admin_env *env = &a->env;
+    const char *id = a->target.path + strlen("/connections/");
+    enum side side;
+    conn_id n;
+    const struct lifecycle *life = conn_id_parse(id, &side, &n) ? ledger_find(env->ledger, side, n) : NULL;
+    if (!life) {
+        web_problem(c, &(struct problem){.status = 404,
+                                         .detail = "No such connection is open, nor among the closed ones that are "
+                                                   "held (ledger.keep). Ids look like u-42 or d-17."});
+        return;
+    }
+    struct conn_json how = {.to_wall_ns = env->to_wall_ns, .now_ns = env->now(env->arg), .events = true};
+    struct json_out *o = empty(a);
+    conn_json(o, life, &how);
+    json_line(o);
+    web_reply(c, 200, JSON_TYPE, NULL, o);
+}
+
+static void reply_status(struct admin *a, struct web_conn *c, unsigned code, const char *word) {
+    struct json_out *o = empty(a);
+    json_object(o);
+    JSON_KEY(o, "status"), json_str(o, word);
+    json_object_end(o);
+    json_line(o);
+    web_reply(c, code, JSON_TYPE, NULL, o);
+}
+
+/* Alive is whoever answers, draining too: a liveness check must not kill a drain. */
+static void get_healthz(struct admin *a, struct web_conn *c) {
+    reply_status(a, c, 200, "ok");
+}
+
+static void get_readyz(struct admin *a, struct web_conn *c) {
+    bool draining = a->env.is_draining(a->env.arg);
+    reply_status(a, c, draining ? 503 : 200, draining ? "draining" : "ready");
+}
+
+static void post_close_idle(struct admin *a, struct web_conn *c) {
+    struct pool_counts before, after;
+    pool_counts(a->env.pool, &before);
+    a->env.close_idle(a->env.arg);
+    pool_counts(a->env.pool, &after);
+    struct json_out *o = empty(a);
+    json_object(o);
+    JSON_KEY(o, "closed"), json_u64(o, before.idle > after.idle ? before.idle - after.idle : 0);
+    json_object_end(o);
+    json_line(o);
+    web_reply(c, 200, JSON_TYPE, NULL, o);
+}
+
+static void post_reset_peaks(struct admin *a, struct web_conn *c) {
+    struct pool_peaks peaks;
+    a->env.reset_peaks(a->env.arg);
+    pool_peaks(a->env.pool, &peaks);
+    struct json_out *o = empty(a);
+    json_object(o);
+    JSON_KEY(o, "peak_open"), json_u64(o, peaks.open);
+    JSON_KEY(o, "peak_idle"), json_u64(o, peaks.idle);
+    json_object_end(o);
+    json_line(o);
+    web_reply(c, 200, JSON_TYPE, NULL, o);
+}
+
+/* --- the ways to them ----------------------------------------------------- */
+
+static const struct route {
+    const char *path; /* one that ends with / stands for everything below it */
+    const char *allow;
+    void (*answer)(struct admin *a, struct web_conn *c);
+    const char *params[7];
+} routes[] = {
+    {"/metrics", GET, get_metrics, {"format"}},
+    {"/pools", GET, get_pools, {NULL}},
+    {"/connections", GET, get_connections, {"side", "state", "key", "reason", "limit", "after"}},
+    {"/connections/", GET, get_connection, {NULL}},
+    {"/ledger", GET, get_ledger, {NULL}},
+    {"/config", GET, get_config, {NULL}},
+    {"/healthz", GET, get_healthz, {NULL}},
+    {"/readyz", GET, get_readyz, {NULL}},
+    {"/close_idle", POST, post_close_idle, {NULL}},
+    {"/reset_peaks", POST, post_reset_peaks, {NULL}},
+};
+#define N_ROUTES (sizeof routes / sizeof *routes)
+
+static const char *const available[] = {
+    "GET /metrics", "GET /pools",  "GET /connections", "GET /connections/ID", "GET /ledger", "GET /config",
+    "GET /healthz", "GET /readyz", "POST /close_idle", "POST /reset_peaks",   NULL};
+
+static const struct route *find_route(const char *path) {
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        size_t n = strlen(routes[i].path);
+        bool below = routes[i].path[n - 1] == '/';
+        if (below ? strncmp(path, routes[i].path, n) == 0 && path[n] : strcmp(path, routes[i].path) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static void refuse_path(struct admin *a, struct web_conn *c) {
+    const char *path = a->target.path, *detail = "There is nothing at this path.";
+    if (strcmp(path, "/") == 0)
+        detail = "The live page is not in this version; its numbers are at /metrics and /pools.";
+    if (strcmp(path, "/findings") == 0)
+        detail = "Findings are not in this version; the records that they are made from are at /connections.";
+    if (strcmp(path, "/events") == 0)
+        detail = "The stream of events is not in this version; each connection's events are at /connections/ID.";
+    web_problem(c, &(struct problem){.status = 404, .detail = detail, .available = available});
+}
+
+static bool is_method(const struct route *r, const struct web_conn *c) {
+    if (strcmp(r->allow, POST) == 0) return web_method_is(c, "POST");
+    return web_method_is(c, "GET") || web_method_is(c, "HEAD");
+}
+
+/* A parameter that means nothing here, or comes twice: it would be ignored, and is not. */
+static const char *bad_param(const struct admin *a, const struct route *r) {
+    for (size_t i = 0; i < a->target.n_params; i++) {
+        const char *name = a->target.param[i].name;
+        bool known = false;
+        for (const char *const *p = r->params; *p && !known; p++) known = strcmp(*p, name) == 0;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(a->target.param[j].name, name) == 0) known = false;
+        if (!known) return name;
+    }
+    return NULL;
+}
+
+static void answer(struct admin *a, struct web_conn *c) {
+    const struct route *r = find_route(a->target.path);
+    if (!r) {
+        refuse_path(a, c);
+        return;
+    }
+    if (!is_method(r, c)) {
+        web_problem(c,
+                    &(struct problem){.status = 405, .detail = "This path is for other methods.", .allow = r->allow});
+        return;
+    }
+    const char *bad = bad_param(a, r);
+    if (bad)
+        web_problem(c, &(struct problem){.status = 400,
+                                         .detail = "This path has no such parameter, or takes it only once.",
+                                         .parameter = bad});
+    else
+        r->answer(a, c);
+}
+
+/* Only pages of this machine's own may ask. Whoever can reach a Unix socket may:
+ * no browser can. */
+static bool is_own(const struct admin *a, const struct web_conn *c) {
+    struct endpoint local = web_local(c);
+    size_t host_len = 0, origin_len = 0;
+    const char *host = web_field(c, "Host", &host_len), *origin = web_field(c, "Origin", &origin_len);
+    const char *authority = a->target.authority;
+    if (local.family == ADDR_UNIX) return true;
+    if (!host || !host_is_own(host, host_len, &local)) return false;
+    if (authority && !host_is_own(authority, strlen(authority), &local)) return false;
+    return !origin || origin_is_own(origin, origin_len, host, host_len);
+}
+
+static void handle(void *arg, struct web_conn *c) {
+    struct admin *a = arg;
+    size_t len;
+    const char *text = web_target(c, &len);
+    enum target_error e = target_parse(&a->target, text, len);
+    if (!is_own(a, c))
+        web_problem(c, &(struct problem){.status = 403,
+                                         .detail = "This endpoint answers requests whose Host is localhost, a loopback "
+                                                   "address or the address they came in at, and that come from no "
+                                                   "other site's page."});
+    else if (e != TARGET_OK)
+        web_problem(c, &(struct problem){.status = e == TARGET_TOO_LONG ? 414 : 400, .detail = target_error_text(e)});
+    else
+        answer(a, c);
+}
+
+static int64_t wall_seconds(void *arg) {
+    struct admin *a = arg;
+    return (a->env.now(a->env.arg) + a->env.to_wall_ns) / SEC(1);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+#define DEFAULT(field, value) (limits->field ? limits->field : (value))
+
+static struct web_limits web_limits_of(const struct admin_limits *limits) {
+    return (struct web_limits){.max_conns = DEFAULT(max_conns, 64),
+                               .max_head_bytes = DEFAULT(max_head_bytes, 16 * 1024),
+                               .max_body_bytes = DEFAULT(max_body_bytes, 4 * 1024),
+                               .head_timeout = DEFAULT(head_timeout, SEC(5)),
+                               .idle_timeout = DEFAULT(idle_timeout, SEC(60)),
+                               .stall_timeout = DEFAULT(stall_timeout, SEC(30))};
+}
+
+struct admin *admin_new(struct event_base *base, const struct admin_env *env) {
+    struct admin *a = calloc(1, sizeof *a);
+    if (!a) abort();
+    struct web_limits limits = web_limits_of(&env->limits);
+    a->env = *env;
+    a->kernel = kernel_counters_new();
+    a->web = web_new(base, &limits, handle, wall_seconds, a);
+    return a;
+}
+
+bool admin_listen_fd(struct admin *a, int fd) {
+    return web_listen_fd(a->web, fd);
+}
+
+void admin_free(struct admin **ap) {
+    struct admin *a = *ap;
+    *ap = NULL;
+    if (!a) return;
+    web_free(&a->web);
+    kernel_counters_free(&a->kernel);
+    json_out_free(&a->out);
+    free(a);
+}

@@ -1,0 +1,50 @@
+/* What stands in the answers of the admin endpoint; how they travel is web.h's. */
+#ifndef CONNLEAK_ADMIN_ANSWERS_H
+#define CONNLEAK_ADMIN_ANSWERS_H
+
+#include "admin.h"
+#include "io/kernel_counters.h"
+#include "record/json_out.h"
+#include "web.h"
+
+/* GET /metrics: connleak.metrics/1. Fixed in size: it walks no connections. */
+void metrics_write(struct json_out *o, const struct admin_env *env, const struct kernel_counts *kernel);
+
+/* GET /config: a member for each section, and in it one for each key. */
+void config_write(struct json_out *o, const struct admin_env *env);
+
+/* The lists are made in slices. A stream's state is the caller's to pass on to
+ * web_stream, with its functions; `end` frees it. */
+struct list_stream {
+    web_more_fn *more;
+    web_end_fn *end;
+    void *state;
+};
+
+/* GET /ledger: every record held of the connections that began before the first
+ * slice, each exactly once: the closed ones in order of closing, then the open
+ * ones. One that closes meanwhile is written in whichever state it is met. A
+ * reader so slow that records leave memory unread gets its answer cut off. */
+struct list_stream ledger_stream(const struct admin_env *env);
+
+/* GET /pools. */
+struct list_stream pools_stream(const struct admin_env *env);
+
+/* GET /connections: open ones first, the newest first, then closed ones, the last
+ * closed first. */
+struct conns_query {
+    int side;          /* enum side, -1 any */
+    int state;         /* enum life_state, -1 any; LIFE_OPEN: whatever is not closed */
+    int reason;        /* enum close_reason, -1 any */
+    const char *key;   /* "host:port" or "scheme://host:port", NULL any; copied */
+    unsigned limit;    /* at least 1 */
+    const char *after; /* the cursor that the page before gave, NULL from the start */
+};
+#define CONNS_LIMIT_DEFAULT 100
+#define CONNS_LIMIT_MAX     1000
+
+/* Reads parameter `name`; false if its value is none, with *expected saying what is. */
+bool conns_query_set(struct conns_query *q, const char *name, const char *value, const char **expected);
+struct list_stream conns_stream(const struct admin_env *env, const struct conns_query *q);
+
+#endif
