@@ -22,6 +22,7 @@ void conn_reader_free(struct conn_reader **rp);
 struct conn_record {
     struct lifecycle life;
     int64_t seen_ns; /* until when it was watched: closed, or when the record was written; 0: not known */
+    uint32_t reused; /* as the record says it: crosscheck holds it against requests; 0 where null or missing */
     char *evidence;  /* the text of `evidence`, NULL where it is {} or null */
 };
 
