@@ -6,107 +6,18 @@
  * out when they are half of it.
  *
  * Closed lives are small blocks of their own, marks included, in a ring by
- * sequence number, with a hash table by id beside it.
- *
- * Keys and clients are shared by many lives and counted: each text is held once,
- * for as long as a life in memory has it. */
+ * sequence number, with a hash table by id beside it. */
 #include "ledger.h"
+
+#include "intern.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What a peer may have put into a shared text: the rest is cut. A host name has
- * at most 253 bytes. */
-#define KEY_TEXT_MAX    512
-#define CLIENT_TEXT_MAX 256
-
 static void *must(void *memory) {
     if (!memory) abort();
     return memory;
-}
-
-/* ---- shared texts ---- */
-
-enum shared_kind { SHARED_KEY, SHARED_CLIENT, N_SHARED };
-
-/* One key or client. The table's hold on it ends with its last reference. */
-struct shared {
-    struct shared *next; /* in its bucket */
-    uint64_t hash;
-    uint32_t len;
-    union {
-        struct life_key key;
-        struct life_client client;
-    } u;
-    char text[]; /* the parts, a NUL behind each */
-};
-
-struct shared_table {
-    struct shared **buckets;
-    size_t n_buckets, n; /* n_buckets: a power of two, or 0 */
-};
-
-#define SHARED_OF(pointer, member)                                                                                     \
-    ((struct shared *)(void *)((char *)(uintptr_t)(pointer)-offsetof(struct shared, u.member)))
-
-static void shared_resize(struct shared_table *t, size_t n_buckets) {
-    struct shared **buckets = must(calloc(n_buckets, sizeof(struct shared *)));
-    for (size_t i = 0; i < t->n_buckets; i++)
-        for (struct shared *s = t->buckets[i], *next; s; s = next) {
-            next = s->next;
-            s->next = buckets[s->hash & (n_buckets - 1)];
-            buckets[s->hash & (n_buckets - 1)] = s;
-        }
-    free(t->buckets);
-    t->buckets = buckets;
-    t->n_buckets = n_buckets;
-}
-
-/* Up to three parts, each cut at max, one behind the other with their NULs. */
-static uint32_t join_parts(char *out, const char *const parts[], unsigned n_parts, size_t max) {
-    char *end = out;
-    for (unsigned i = 0; i < n_parts; i++) {
-        size_t len = strnlen(parts[i], max);
-        memcpy(end, parts[i], len);
-        end[len] = 0;
-        end += len + 1;
-    }
-    return (uint32_t)(end - out);
-}
-
-/* Finds or makes; a new one has no references yet, *made says so. */
-static struct shared *shared_get(struct shared_table *t, const char *text, uint32_t len, bool *made) {
-    uint64_t hash = bytes_hash(text, len, 0);
-    struct shared *s = t->n_buckets ? t->buckets[hash & (t->n_buckets - 1)] : NULL;
-    while (s && (s->hash != hash || s->len != len || memcmp(s->text, text, len))) s = s->next;
-    *made = !s;
-    if (s) return s;
-    if (t->n == t->n_buckets) shared_resize(t, t->n_buckets ? t->n_buckets * 2 : 16);
-    s = must(malloc(sizeof(*s) + len));
-    *s = (struct shared){.next = t->buckets[hash & (t->n_buckets - 1)], .hash = hash, .len = len};
-    memcpy(s->text, text, len);
-    t->buckets[hash & (t->n_buckets - 1)] = s;
-    t->n++;
-    return s;
-}
-
-static void shared_drop(struct shared_table *t, struct shared *s) {
-    struct shared **at = &t->buckets[s->hash & (t->n_buckets - 1)];
-    while (*at != s) at = &(*at)->next;
-    *at = s->next;
-    free(s);
-    t->n--;
-    if (t->n_buckets > 16 && t->n < t->n_buckets / 8) shared_resize(t, t->n_buckets / 2);
-}
-
-static void shared_free(struct shared_table *t) {
-    for (size_t i = 0; i < t->n_buckets; i++)
-        for (struct shared *s = t->buckets[i], *next; s; s = next) {
-            next = s->next;
-            free(s);
-        }
-    free(t->buckets);
 }
 
 /* ---- the ledger ---- */
@@ -125,7 +36,7 @@ struct ledger {
     enum observer observer;
     struct open_lives open[N_SIDES];
     struct ledger_totals totals[N_SIDES];
-    struct shared_table shared[N_SHARED];
+    struct intern *texts;    /* keys and clients of all lives in memory */
     struct lifecycle **ring; /* closed lives, record seq at [seq % ring_room] */
     size_t ring_room;        /* a power of two */
     uint64_t first, next;    /* sequence numbers: kept are [first, next) */
@@ -149,6 +60,7 @@ struct ledger *ledger_new(enum observer observer, size_t keep) {
     l->keep = keep ? keep : 1;
     l->first = l->next = 1;
     l->release_to = UINT64_MAX;
+    l->texts = intern_new();
     l->ring_room = RING_LEAST;
     l->ring = must(calloc(l->ring_room, sizeof(struct lifecycle *)));
     l->by_id_room = RING_LEAST * 2;
@@ -171,7 +83,7 @@ void ledger_free(struct ledger **lp) {
     for (uint64_t seq = l->first; seq < l->next; seq++) free(l->ring[seq & (l->ring_room - 1)]);
     free(l->ring);
     free(l->by_id);
-    for (unsigned i = 0; i < N_SHARED; i++) shared_free(&l->shared[i]);
+    intern_free(&l->texts);
     free(l);
 }
 
@@ -179,47 +91,18 @@ const struct ledger_totals *ledger_totals(const struct ledger *l, enum side side
     return &l->totals[side];
 }
 
-static void drop_key(struct ledger *l, const struct life_key *key) {
-    if (!key) return;
-    struct shared *s = SHARED_OF(key, key);
-    if (--s->u.key.refs == 0) shared_drop(&l->shared[SHARED_KEY], s);
-}
-
-static void drop_client(struct ledger *l, const struct life_client *client) {
-    if (!client) return;
-    struct shared *s = SHARED_OF(client, client);
-    if (--s->u.client.refs == 0) shared_drop(&l->shared[SHARED_CLIENT], s);
-}
-
 void ledger_set_key(struct ledger *l, struct lifecycle *life, const struct connect_key *key) {
-    char text[3 * (KEY_TEXT_MAX + 1)];
-    uint32_t len = join_parts(text, (const char *const[]){key->scheme, key->addr, key->proxy}, 3, KEY_TEXT_MAX);
-    bool made;
-    struct shared *s = shared_get(&l->shared[SHARED_KEY], text, len, &made);
-    if (made) {
-        s->u.key.scheme = s->text;
-        s->u.key.addr = s->u.key.scheme + strlen(s->u.key.scheme) + 1;
-        s->u.key.proxy = s->u.key.addr + strlen(s->u.key.addr) + 1;
-    }
-    s->u.key.refs++;
-    drop_key(l, life->key);
-    life->key = &s->u.key;
+    const struct life_key *before = life->key;
+    life->key = intern_key(l->texts, key->scheme, key->addr, key->proxy);
+    intern_drop_key(l->texts, before);
 }
 
 void ledger_set_client(struct ledger *l, struct lifecycle *life, const char *tag, const char *user_agent) {
-    const struct life_client *now = life->client;
-    if (now && !strcmp(now->tag, tag) && !strcmp(now->user_agent, user_agent)) return; /* as with most requests */
-    char text[2 * (CLIENT_TEXT_MAX + 1)];
-    uint32_t len = join_parts(text, (const char *const[]){tag, user_agent}, 2, CLIENT_TEXT_MAX);
-    bool made;
-    struct shared *s = shared_get(&l->shared[SHARED_CLIENT], text, len, &made);
-    if (made) {
-        s->u.client.tag = s->text;
-        s->u.client.user_agent = s->text + strlen(s->text) + 1;
-    }
-    s->u.client.refs++;
-    drop_client(l, now);
-    life->client = &s->u.client;
+    const struct life_client *before = life->client;
+    if (before && !strcmp(before->tag, tag) && !strcmp(before->user_agent, user_agent))
+        return; /* as with most requests */
+    life->client = intern_client(l->texts, tag, user_agent);
+    intern_drop_client(l->texts, before);
 }
 
 /* ---- open lives ---- */
@@ -340,8 +223,8 @@ static void resize_closed(struct ledger *l, size_t room) {
 static void forget_oldest(struct ledger *l) {
     struct lifecycle *life = l->ring[l->first & (l->ring_room - 1)];
     by_id_remove(l, life);
-    drop_key(l, life->key);
-    drop_client(l, life->client);
+    intern_drop_key(l->texts, life->key);
+    intern_drop_client(l->texts, life->client);
     free(life);
     l->first++;
 }

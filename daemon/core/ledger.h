@@ -66,6 +66,7 @@ size_t ledger_owed(const struct ledger *l);
 /* Walks open lives of one side in order of opening, oldest first; `after` 0 starts.
  * Safe against closes between calls, because it goes by id. NULL: no more. */
 const struct lifecycle *ledger_open_after(const struct ledger *l, enum side side, conn_id after);
-const struct lifecycle *ledger_open_before(const struct ledger *l, enum side side, conn_id before); /* UINT64_MAX starts */
+const struct lifecycle *ledger_open_before(const struct ledger *l, enum side side,
+                                           conn_id before); /* UINT64_MAX starts */
 
 #endif

@@ -20,7 +20,7 @@ struct conn_json {
     void *arg;
 };
 
-/* One record as an object, without a newline (json_line ends a line). Borrows everything. */
+/* One record as an object, without a newline (jo_line ends a line). Borrows everything. */
 void conn_json(struct json_out *o, const struct lifecycle *l, const struct conn_json *how);
 
 /* "u-42" upstream, "d-17" downstream, "c-3" the connecting end in a capture. */

@@ -28,7 +28,7 @@ void json_out_free(struct json_out *o) {
 }
 
 char *json_out_take(struct json_out *o, size_t *len) {
-    *json_reserve(o, 1) = 0;
+    *jo_reserve(o, 1) = 0;
     char *data = o->data;
     *len = o->len;
     *o = (struct json_out){0};
@@ -115,7 +115,7 @@ size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns) {
 
 /* Every value begins here: the comma before it, and room for n bytes of its own. */
 static char *begin_value(struct json_out *o, size_t n) {
-    char *p = json_reserve(o, n + 1);
+    char *p = jo_reserve(o, n + 1);
     if (o->comma) {
         *p++ = ',';
         o->len++;
@@ -125,7 +125,7 @@ static char *begin_value(struct json_out *o, size_t n) {
 }
 
 static void put_char(struct json_out *o, char c) {
-    *json_reserve(o, 1) = c;
+    *jo_reserve(o, 1) = c;
     o->len++;
 }
 
@@ -140,54 +140,54 @@ static void close_bracket(struct json_out *o, char c) {
     o->comma = true;
 }
 
-void json_object(struct json_out *o) {
+void jo_object(struct json_out *o) {
     open_bracket(o, '{');
 }
-void json_object_end(struct json_out *o) {
+void jo_object_end(struct json_out *o) {
     close_bracket(o, '}');
 }
-void json_array(struct json_out *o) {
+void jo_array(struct json_out *o) {
     open_bracket(o, '[');
 }
-void json_array_end(struct json_out *o) {
+void jo_array_end(struct json_out *o) {
     close_bracket(o, ']');
 }
 
-void json_line(struct json_out *o) {
+void jo_line(struct json_out *o) {
     put_char(o, '\n');
     o->comma = false;
 }
 
-void json_key_raw(struct json_out *o, const char *text, size_t len) {
+void jo_key_raw(struct json_out *o, const char *text, size_t len) {
     if (!o->comma) { /* the text begins with one */
         text++;
         len--;
     }
-    json_put(o, text, len);
+    jo_put(o, text, len);
     o->comma = false;
 }
 
-void json_key(struct json_out *o, const char *name) {
-    json_str(o, name);
+void jo_key(struct json_out *o, const char *name) {
+    jo_str(o, name);
     put_char(o, ':');
     o->comma = false;
 }
 
 /* ---- values ---- */
 
-void json_raw(struct json_out *o, const char *text, size_t len) {
+void jo_raw(struct json_out *o, const char *text, size_t len) {
     memcpy(begin_value(o, len), text, len);
     o->len += len;
 }
 
-void json_null(struct json_out *o) {
-    json_raw(o, "null", 4);
+void jo_null(struct json_out *o) {
+    jo_raw(o, "null", 4);
 }
-void json_bool(struct json_out *o, bool b) {
-    json_raw(o, b ? "true" : "false", b ? 4 : 5);
+void jo_bool(struct json_out *o, bool b) {
+    jo_raw(o, b ? "true" : "false", b ? 4 : 5);
 }
 
-void json_u64(struct json_out *o, uint64_t n) {
+void jo_u64(struct json_out *o, uint64_t n) {
     o->len += text_u64(begin_value(o, JSON_U64_MAX), n);
 }
 
@@ -195,14 +195,14 @@ static uint64_t magnitude(int64_t n) {
     return n < 0 ? -(uint64_t)n : (uint64_t)n;
 }
 
-void json_i64(struct json_out *o, int64_t n) {
+void jo_i64(struct json_out *o, int64_t n) {
     char *start = begin_value(o, JSON_U64_MAX + 1), *p = start;
     if (n < 0) *p++ = '-';
     p += text_u64(p, magnitude(n));
     o->len += (size_t)(p - start);
 }
 
-void json_fixed(struct json_out *o, int64_t n, unsigned decimals) {
+void jo_fixed(struct json_out *o, int64_t n, unsigned decimals) {
     char *start = begin_value(o, JSON_U64_MAX + 2 + 9), *p = start;
     uint64_t scale = 1, value = magnitude(n);
     for (unsigned i = 0; i < decimals; i++) scale *= 10;
@@ -218,20 +218,20 @@ void json_fixed(struct json_out *o, int64_t n, unsigned decimals) {
     o->len += (size_t)(p - start);
 }
 
-void json_ms(struct json_out *o, int64_t ns) {
-    json_fixed(o, floor_div(ns, 1000), 3);
+void jo_ms(struct json_out *o, int64_t ns) {
+    jo_fixed(o, floor_div(ns, 1000), 3);
 }
 
-void json_ratio(struct json_out *o, uint64_t part, uint64_t whole) {
+void jo_ratio(struct json_out *o, uint64_t part, uint64_t whole) {
     if (whole == 0) {
-        json_null(o);
+        jo_null(o);
         return;
     }
     unsigned __int128 ratio = ((unsigned __int128)part * 10000 + whole / 2) / whole;
-    json_fixed(o, ratio > INT64_MAX ? INT64_MAX : (int64_t)ratio, 4);
+    jo_fixed(o, ratio > INT64_MAX ? INT64_MAX : (int64_t)ratio, 4);
 }
 
-void json_time(struct json_out *o, int64_t wall_ns) {
+void jo_time(struct json_out *o, int64_t wall_ns) {
     char *p = begin_value(o, JSON_TIME_LEN + 2);
     *p = '"';
     text_time(p + 1, wall_ns);
@@ -288,7 +288,7 @@ static size_t escape(char **out, const unsigned char *s, size_t len) {
     return 1;
 }
 
-void json_strn(struct json_out *o, const char *text, size_t len) {
+void jo_strn(struct json_out *o, const char *text, size_t len) {
     const unsigned char *s = (const unsigned char *)text;
     size_t i = 0;
     if (len > SIZE_MAX / 6 - 3) abort();
@@ -297,7 +297,7 @@ void json_strn(struct json_out *o, const char *text, size_t len) {
     while (i < len && is_plain(s[i])) *p++ = (char)s[i++];
     o->len = (size_t)(p - o->data);
     if (i < len) { /* the rare case: from here on each byte may become six */
-        p = json_reserve(o, 6 * (len - i) + 1);
+        p = jo_reserve(o, 6 * (len - i) + 1);
         while (i < len) {
             if (is_plain(s[i]))
                 *p++ = (char)s[i++];
@@ -309,9 +309,9 @@ void json_strn(struct json_out *o, const char *text, size_t len) {
     o->len = (size_t)(p - o->data);
 }
 
-void json_str(struct json_out *o, const char *s) {
+void jo_str(struct json_out *o, const char *s) {
     if (s)
-        json_strn(o, s, strlen(s));
+        jo_strn(o, s, strlen(s));
     else
-        json_null(o);
+        jo_null(o);
 }

@@ -4,13 +4,14 @@
  * stands before it. Names come in compact form, without blanks.
  *
  *     struct json_out o = {0};
- *     json_object(&o);
- *     JSON_KEY(&o, "requests"); json_u64(&o, n);
- *     json_object_end(&o);
- *     json_line(&o);               {"requests":12}\n
+ *     jo_object(&o);
+ *     JO_KEY(&o, "requests"); jo_u64(&o, n);
+ *     jo_object_end(&o);
+ *     jo_line(&o);               {"requests":12}\n
  *     write(fd, o.data, o.len);
  *     json_out_free(&o);
  *
+ * The prefix is jo_, since jansson has json_object, json_array and json_null.
  * Does no I/O. When memory is short it aborts. */
 #ifndef CONNLEAK_JSON_OUT_H
 #define CONNLEAK_JSON_OUT_H
@@ -36,54 +37,76 @@ char *json_out_take(struct json_out *o, size_t *len);
 
 /* Makes room for n more bytes; aborts where that cannot be. */
 void json_out_grow(struct json_out *o, size_t n);
-static inline char *json_reserve(struct json_out *o, size_t n) {
+static inline char *jo_reserve(struct json_out *o, size_t n) {
     if (o->room - o->len < n) json_out_grow(o, n);
     return o->data + o->len;
 }
 
 /* Bytes as they are, no comma, no quotes: for text that is not JSON. */
-static inline void json_put(struct json_out *o, const char *text, size_t len) {
-    memcpy(json_reserve(o, len), text, len);
+static inline void jo_put(struct json_out *o, const char *text, size_t len) {
+    memcpy(jo_reserve(o, len), text, len);
     o->len += len;
 }
-#define JSON_PUT(o, literal) json_put((o), "" literal "", sizeof(literal) - 1)
+#define JO_PUT(o, literal) jo_put((o), "" literal "", sizeof(literal) - 1)
 
-void json_object(struct json_out *o);
-void json_object_end(struct json_out *o);
-void json_array(struct json_out *o);
-void json_array_end(struct json_out *o);
+void jo_object(struct json_out *o);
+void jo_object_end(struct json_out *o);
+void jo_array(struct json_out *o);
+void jo_array_end(struct json_out *o);
 /* Ends a document with a newline; the next value begins a new one. */
-void json_line(struct json_out *o);
+void jo_line(struct json_out *o);
 
 /* A key that is a literal, written as it stands (it must need no escapes). */
-#define JSON_KEY(o, literal) json_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
-void json_key_raw(struct json_out *o, const char *text,
-                  size_t len);                       /* for JSON_KEY: comma, quotes and colon included */
-void json_key(struct json_out *o, const char *name); /* any other key; escaped */
+#define JO_KEY(o, literal) jo_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
+void jo_key_raw(struct json_out *o, const char *text, size_t len); /* for JO_KEY: comma, quotes and colon included */
+void jo_key(struct json_out *o, const char *name);                 /* any other key; escaped */
 
 /* Values. */
-void json_null(struct json_out *o);
-void json_bool(struct json_out *o, bool b);
-void json_u64(struct json_out *o, uint64_t n);
-void json_i64(struct json_out *o, int64_t n);
+void jo_null(struct json_out *o);
+void jo_bool(struct json_out *o, bool b);
+void jo_u64(struct json_out *o, uint64_t n);
+void jo_i64(struct json_out *o, int64_t n);
 /* n / 10^decimals, trailing zeros of the fraction cut: (12300, 3) is 12.3. decimals <= 9. */
-void json_fixed(struct json_out *o, int64_t n, unsigned decimals);
+void jo_fixed(struct json_out *o, int64_t n, unsigned decimals);
 /* Nanoseconds as milliseconds with up to three decimals, rounded down to the microsecond. */
-void json_ms(struct json_out *o, int64_t ns);
+void jo_ms(struct json_out *o, int64_t ns);
 /* part / whole with up to four decimals, rounded; null where whole is 0. */
-void json_ratio(struct json_out *o, uint64_t part, uint64_t whole);
+void jo_ratio(struct json_out *o, uint64_t part, uint64_t whole);
 /* A string, or null for NULL; escaped by RFC 8259 section 7, bytes that are not UTF-8 become U+FFFD. */
-void json_str(struct json_out *o, const char *s);
-void json_strn(struct json_out *o, const char *s, size_t len);
+void jo_str(struct json_out *o, const char *s);
+void jo_strn(struct json_out *o, const char *s, size_t len);
 /* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", years 1 to 9999; rounded down to the microsecond. */
-void json_time(struct json_out *o, int64_t wall_ns);
+void jo_time(struct json_out *o, int64_t wall_ns);
 /* A value that is JSON already. */
-void json_raw(struct json_out *o, const char *text, size_t len);
+void jo_raw(struct json_out *o, const char *text, size_t len);
 
 /* The pieces, for writers of other formats: each returns how many bytes it wrote. */
 #define JSON_U64_MAX  20
 #define JSON_TIME_LEN 27 /* "2026-01-02T03:04:05.678901Z" */
 size_t text_u64(char *out, uint64_t n);
 size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);
+
+/* The names of yesterday, for files that do not include jansson.h, whose names three of them are. */
+#ifndef JANSSON_H
+#define json_object     jo_object
+#define json_object_end jo_object_end
+#define json_array      jo_array
+#define json_array_end  jo_array_end
+#define json_line       jo_line
+#define json_key        jo_key
+#define json_null       jo_null
+#define json_bool       jo_bool
+#define json_u64        jo_u64
+#define json_i64        jo_i64
+#define json_fixed      jo_fixed
+#define json_ms         jo_ms
+#define json_ratio      jo_ratio
+#define json_str        jo_str
+#define json_strn       jo_strn
+#define json_time       jo_time
+#define json_raw        jo_raw
+#define JSON_KEY        JO_KEY
+#define JSON_PUT        JO_PUT
+#endif
 
 #endif

@@ -305,7 +305,7 @@ static bool fill_batch(struct ledger_file *f, const struct ledger *l, int64_t to
     for (; f->next < ledger_next_closed(l); f->next++) {
         if (f->batch.len >= LEDGER_FILE_BATCH) return false;
         conn_json(&f->batch, ledger_closed(l, f->next), &how);
-        json_line(&f->batch);
+        jo_line(&f->batch);
     }
     return true;
 }
