@@ -1,0 +1,86 @@
+"""What the kernel says about a TCP socket of this machine (/proc/net/tcp)."""
+
+import fcntl
+import socket
+import struct
+import termios
+
+from .wait import until
+
+ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT = "01", "02", "04", "05", "06", "07", "08"
+
+
+def _rows():
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        for line in table:
+            field = line.split()
+            yield field
+
+
+def row(local_port, remote_port):
+    """(state, unsent bytes, unread bytes) of the socket 127.0.0.x:local_port -> :remote_port, or None."""
+    want_local, want_remote = f":{local_port:04X}", f":{remote_port:04X}"
+    for field in _rows():
+        if field[1].endswith(want_local) and field[2].endswith(want_remote):
+            unsent, unread = field[4].split(":")
+            return field[3], int(unsent, 16), int(unread, 16)
+    return None
+
+
+def states_to(remote_port):
+    """States of all sockets that connect, or connected, to that port."""
+    return [field[3] for field in _rows() if field[2].endswith(f":{remote_port:04X}")]
+
+
+def wait_state(local_port, remote_port, states, timeout=5.0):
+    """Wait until that socket is in one of states; None among them stands for: it is gone."""
+    def fact():
+        found = row(local_port, remote_port)
+        return (found[0] if found else None) in states
+    until(fact, lambda: f"socket {local_port}->{remote_port} in {states}; it is {row(local_port, remote_port)}", timeout)
+
+
+def wait_all_read(sock):
+    """Wait until the application at the other end of `sock` has read all that was sent on it."""
+    local, peer = sock.getsockname()[1], sock.getpeername()[1]
+
+    def fact():
+        # First nothing unacknowledged here, then nothing unread there.
+        if struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]:
+            return False
+        found = row(peer, local)
+        return found is None or found[2] == 0
+    until(fact, lambda: f"the peer of {sock} reads what it got: {row(peer, local)}")
+
+
+def wait_stuck(sock, quiet=0.15):
+    """Wait until the queue of `sock` has bytes that do not move for `quiet` seconds."""
+    import time
+
+    def outq():
+        return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+    seen, since = outq(), time.monotonic()
+
+    def fact():
+        nonlocal seen, since
+        now = outq()
+        if now != seen or now == 0:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= quiet
+    until(fact, lambda: f"bytes stay put on {sock}: {outq()}", timeout=20)
+
+
+def reset(sock):
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def big_send_buffer(sock, size=64 << 20):
+    """Let the kernel take `size` bytes at once, so that a sender can be done while its peer does not read."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, 32, size)  # SO_SNDBUFFORCE
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)

@@ -1,0 +1,37 @@
+"""Waiting for facts instead of sleeping."""
+
+import time
+
+DEADLINE = 5.0
+
+
+def until(fact, what, timeout=DEADLINE, pause=0.002):
+    """Poll until fact() is true; its value is returned. Fails with `what` (text or a function)."""
+    end = time.monotonic() + timeout
+    while True:
+        value = fact()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what() if callable(what) else what}")
+        time.sleep(pause)
+
+
+class Gate:
+    """An event that fails the test, rather than hang it, when it never opens."""
+
+    def __init__(self, name="gate"):
+        import threading
+
+        self._event = threading.Event()
+        self.name = name
+
+    def open(self):
+        self._event.set()
+
+    def is_open(self):
+        return self._event.is_set()
+
+    def wait(self, timeout=DEADLINE * 3):
+        if not self._event.wait(timeout):
+            raise TimeoutError(f"{self.name} was never opened")
