@@ -2,19 +2,36 @@
 #
 #   make            build both programs into build/
 #   make run        install what is missing, build, run the daemon on its defaults
+#                   (ARGS="--set proxy.listen=127.0.0.1:8888" to add options)
+#   make demo       two minutes' tour: a daemon, an nginx, good clients and leaking ones
 #   make test       install what is missing, build, pass every test
-#   make help       everything else
+#
+#   make deps       install the Debian packages that are missing: for run, test and demo
+#   make check      the tests that need no privileges and no network: unit, prop, corpus, captures
+#   make asan       the C tests under AddressSanitizer and UBSan
+#   make fuzz       fuzz the parsers
+#   make bench      CPU, rate and memory beside other proxies
+#   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
+#   make params     rewrite conf/connleakd.conf and the list in its manual from core/tbl/params.h
+#   make install    into DESTDIR and PREFIX; make uninstall takes it away again
+#   make clean      remove build/
 #
 # Variables:
 #   V=1             print the commands
 #   SAN=1           build with AddressSanitizer and UBSan (objects in build/san)
 #   DEBUG=1         no optimisation, assertions that cost time
+#   WERROR=1        warnings are errors (CI=1 implies it)
 #   PREFIX, DESTDIR where `make install` puts things (/usr/local, nothing)
+#   SYSCONFDIR      where the configuration goes (/etc if PREFIX is /usr, else PREFIX/etc)
+#   UNITDIR         where the systemd units go (PREFIX/lib/systemd/system)
 #   LLHTTP          folder of llhttp's C sources (Debian: node-llhttp), used where
 #                   no libllhttp is installed; LLHTTP_INC its header's folder
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
 LLHTTP     ?= /usr/share/llhttp
 LLHTTP_INC ?= /usr/share/include/llhttp
 CC      ?= cc
@@ -60,7 +77,7 @@ LIBRECORD := $(B)/librecord.a
 LIBIO     := $(B)/libio.a
 LIBCONF   := $(B)/libconf.a
 
-.PHONY: all help deps run demo test check asan fuzz bench lint fmt install clean
+.PHONY: all help deps run demo test check asan fuzz bench lint fmt params install uninstall clean tests
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
@@ -97,6 +114,95 @@ $(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) -ljansson -lpthread
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
 $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
+
+tests: $(TESTS)
+
+# --- what is needed ---
+
+DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-dev libinih-dev libcrypt-dev \
+             libsystemd-dev libpcap-dev zlib1g-dev node-llhttp
+DEPS_test := $(DEPS_run) python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils
+DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
+PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib
+
+deps:
+	@tests/tools/deps $(DEPS_test) -- $(PC_MODULES)
+deps-%:
+	@tests/tools/deps $(DEPS_$*) -- $(PC_MODULES)
+
+run: deps-run
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@echo "  RUN     $(B)/connleakd $(ARGS)   (Ctrl-C stops it)"
+	@exec $(B)/connleakd $(ARGS)
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+# --- tests ---
+
+test: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 tests
+	@tests/run
+
+check:
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@tests/run --unprivileged
+
+asan:
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 tests
+	@tests/run --asan
+
+# --- care ---
+
+SOURCES  = $(wildcard daemon/*.c daemon/*/*.c probes/*.c probes/*/*.c)
+FORMATTED = $(filter-out daemon/core/tbl/%,$(wildcard daemon/*.[ch] daemon/*/*.[ch] probes/*.[ch] probes/*/*.[ch] tests/*/*.[ch]))
+MANUALS  = $(wildcard daemon/*.[1-9] probes/*.[1-9] conf/*.[1-9])
+
+lint: deps-lint
+	@echo "  CPPCHECK"
+	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+	    --suppress=missingIncludeSystem --suppress=unknownMacro -Idaemon -Iprobes daemon probes
+	@echo "  TIDY"
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11 -Idaemon -Iprobes \
+	    -DCONNLEAK_VERSION='"$(VERSION)"' $(LLHTTP_CFLAGS) 2>&1 | grep -v 'warnings generated\|^Suppressed\|^Use -' ; \
+	    exit $${PIPESTATUS[0]}
+	@echo "  MANDOC"
+	$(Q)mandoc -Tlint -Wwarning $(MANUALS)
+lint: SHELL := /bin/bash
+
+fmt: deps-lint
+	$(Q)clang-format -i $(FORMATTED)
+
+params: $(B)/tests/tools/params_text
+	$(Q)$< sample > conf/connleakd.conf.new && mv conf/connleakd.conf.new conf/connleakd.conf
+	$(Q)$< manual > $(B)/params.mdoc
+	$(Q)sed -i -e '/^\.\\" params begin/,/^\.\\" params end/{/^\.\\" params begin/{p;r $(B)/params.mdoc' -e '};/^\.\\" params end/!d}' conf/connleakd.conf.5
+
+# --- installation ---
+
+INSTALL := install
+install: all
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(SYSCONFDIR)/connleak $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 755 $(B)/connleakd $(B)/connleak $(DESTDIR)$(PREFIX)/bin
+	$(INSTALL) -m 644 probes/connleak.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	$(INSTALL) -m 644 conf/connleakd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	$(INSTALL) -m 644 daemon/connleakd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	@if cmp -s conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf; then :; \
+	elif [ -e $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf ]; then \
+	    echo "$(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf is kept; this version's is beside it, .new"; \
+	    $(INSTALL) -m 644 conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf.new; \
+	else $(INSTALL) -m 644 conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf; fi
+	for u in connleakd.service connleakd.socket; do \
+	    sed -e 's|@PREFIX@|$(PREFIX)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/$$u.in > $(DESTDIR)$(UNITDIR)/$$u && \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; done
+
+# The configuration stays: it may have been edited.
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/connleakd bin/connleak share/man/man1/connleak.1 \
+	    share/man/man5/connleakd.conf.5 share/man/man8/connleakd.8) \
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,connleakd.service connleakd.socket)
 
 clean:
 	$(Q)rm -rf build

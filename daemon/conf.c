@@ -570,6 +570,26 @@ void conf_pool(const struct conf *c, struct pool_conf *out) {
     };
 }
 
+/* One parameter: its name, its default, and its sentence from column 46 on. */
+static void help_row(FILE *out, const struct param *p) {
+    enum { TEXT_AT = 46, WIDTH = 100 };
+    int column = fprintf(out, "  %s.%s=%s", p->section, p->key, p->dflt);
+    const char *text = p->text;
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column + 1 + word > WIDTH) column = (fputc('\n', out), 0);
+        int pad = column < TEXT_AT ? TEXT_AT - column : 1;
+        column += fprintf(out, "%*s%.*s", pad, "", word, text);
+        text += word;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+void conf_help(FILE *out) {
+    for (const struct param *p = conf_params; p < conf_params + N_PARAMS; p++) help_row(out, p);
+}
+
 /* --- SIGHUP --- */
 
 static void swap_bytes(void *a, void *b, size_t size) {

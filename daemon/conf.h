@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* One place to listen at. */
 struct conf_listen {
@@ -170,6 +171,9 @@ const char *conf_where(const struct conf *c, const struct param *p);
 
 /* The row of "section.key"; NULL if there is none. */
 const struct param *conf_param(const char *name);
+
+/* All parameters with their defaults, for --help: at most 100 columns wide. */
+void conf_help(FILE *out);
 
 /* What is lawful but most likely not meant: a line each, for the log at start and after SIGHUP. */
 typedef void conf_warning_fn(void *arg, const char *line);

@@ -1,0 +1,152 @@
+/* The table of parameters as conf/connleakd.conf and as the list in its manual page.
+ *
+ *     params_text sample > conf/connleakd.conf
+ *     params_text manual     what stands between ".\" params begin" and ".\" params end"
+ *
+ * `make params` calls both; a test compares. */
+#include "conf.h"
+#include "conf_values.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *about;
+} sections[] = {
+    {"pool", "upstream connections, with the names and meanings of Go's http.Transport"},
+    {"proxy", "the side that clients see"},
+    {"access", "who may use the proxy, and for what"},
+    {"tls", "TLS with origins"},
+    {"admin", "where the daemon answers questions about itself"},
+    {"ledger", "the records of connections"},
+    {"findings", "named causes with their evidence"},
+    {"probe", "what the kernel can be asked"},
+    {"log", "the operator's log, on stderr"},
+};
+
+static const char *about(const char *section) {
+    for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++)
+        if (!strcmp(sections[i].name, section)) return sections[i].about;
+    return "";
+}
+
+/* `text` in comment lines of at most 98 characters. */
+static void comment(const char *text) {
+    size_t column = 0;
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (column && column + 1 + word > 96) column = (putchar('\n'), 0);
+        printf("%s%.*s", column ? " " : "# ", (int)word, text);
+        column += word + (column ? 1 : 0);
+        text += word;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
+static void sample(void) {
+    puts("# connleakd.conf: the configuration of connleakd(8), explained in connleakd.conf(5).\n"
+         "#\n"
+         "# Here stands every parameter with its default. Durations as in Go: 250ms, 1m30s, 0 = no limit.\n"
+         "# Sizes: 4096, 64k, 10m. Lists have commas and may go on in lines that begin with a blank.\n"
+         "# SIGHUP applies changes; parameters marked [restart] wait for a restart.");
+    const char *section = "";
+    for (size_t i = 0; i < n_conf_params; i++) {
+        const struct param *p = &conf_params[i];
+        char line[600];
+        if (strcmp(section, p->section) != 0)
+            printf("\n# %s\n[%s]\n", about(p->section), p->section);
+        else
+            putchar('\n');
+        section = p->section;
+        snprintf(line, sizeof(line), "%s%s%s%s%s", p->text, *p->refused ? " Only the default is accepted: " : "",
+                 p->refused, *p->refused ? "." : "", p->flags & PF_RESTART ? " [restart]" : "");
+        comment(line);
+        printf("%s = %s\n", p->key, p->dflt);
+    }
+}
+
+/* What a value may be. */
+static void range(const struct param *p) {
+    char lo[VALUE_TEXT_MAX], hi[VALUE_TEXT_MAX];
+    switch (p->type) {
+    case P_BOOL:
+        printf("on or off");
+        break;
+    case P_INT:
+        printf("%lld to %lld %s", (long long)p->min, (long long)p->max, p->unit);
+        break;
+    case P_DURATION:
+        printf("duration, at most %s", duration_text(p->max, hi));
+        break;
+    case P_SIZE:
+        printf("size, %s to %s", size_text((uint64_t)p->min, lo), size_text((uint64_t)p->max, hi));
+        break;
+    case P_ENUM:
+        for (const char *c = p->unit; *c; c++)
+            if (*c == '|')
+                printf(", ");
+            else
+                putchar(*c);
+        break;
+    case P_STRING:
+        printf("%s", p->unit);
+        break;
+    case P_LISTEN:
+    case P_CLIENTS:
+    case P_DESTINATIONS:
+        printf("list: %s", p->unit);
+        break;
+    }
+}
+
+/* A text line of mdoc: one sentence a line, and none that begins like a macro. */
+static void mdoc_text(const char *text) {
+    for (const char *c = text; *c; c++) {
+        if (*c == '\\')
+            printf("\\e");
+        else if (*c == '-')
+            printf("\\-");
+        else
+            putchar(*c);
+        if (*c == '.' && c[1] == ' ') {
+            putchar('\n');
+            c++;
+        }
+    }
+    putchar('\n');
+}
+
+static void manual(void) {
+    const char *section = "";
+    for (size_t i = 0; i < n_conf_params; i++) {
+        const struct param *p = &conf_params[i];
+        if (strcmp(section, p->section) != 0) {
+            printf("%s.Ss Section [%s]: %s\n.Bl -tag -width 4n\n", i ? ".El\n" : "", p->section, about(p->section));
+            section = p->section;
+        }
+        printf(".It Ic %s No = Ar %s\n", p->key, p->dflt);
+        mdoc_text(p->text);
+        printf(".Pq ");
+        range(p);
+        printf("%s\n", p->flags & PF_LIVE ? "; SIGHUP applies it" : "");
+        if (*p->refused) {
+            puts(".br");
+            printf("Only the default is accepted: ");
+            char line[300];
+            snprintf(line, sizeof(line), "%s.", p->refused);
+            mdoc_text(line);
+        }
+    }
+    puts(".El");
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "sample"))
+        sample();
+    else if (argc == 2 && !strcmp(argv[1], "manual"))
+        manual();
+    else
+        return fprintf(stderr, "usage: params_text sample|manual\n"), 2;
+    return 0;
+}
