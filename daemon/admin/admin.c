@@ -102,16 +102,16 @@ static void get_connection(struct admin *a, struct web_conn *c) {
     struct conn_json how = {.to_wall_ns = env->to_wall_ns, .now_ns = env->now(env->arg), .events = true};
     struct json_out *o = empty(a);
     conn_json(o, life, &how);
-    json_line(o);
+    jo_line(o);
     web_reply(c, 200, JSON_TYPE, NULL, o);
 }
 
 static void reply_status(struct admin *a, struct web_conn *c, unsigned code, const char *word) {
     struct json_out *o = empty(a);
-    json_object(o);
-    JSON_KEY(o, "status"), json_str(o, word);
-    json_object_end(o);
-    json_line(o);
+    jo_object(o);
+    JO_KEY(o, "status"), jo_str(o, word);
+    jo_object_end(o);
+    jo_line(o);
     web_reply(c, code, JSON_TYPE, NULL, o);
 }
 
@@ -131,10 +131,10 @@ static void post_close_idle(struct admin *a, struct web_conn *c) {
     a->env.close_idle(a->env.arg);
     pool_counts(a->env.pool, &after);
     struct json_out *o = empty(a);
-    json_object(o);
-    JSON_KEY(o, "closed"), json_u64(o, before.idle > after.idle ? before.idle - after.idle : 0);
-    json_object_end(o);
-    json_line(o);
+    jo_object(o);
+    JO_KEY(o, "closed"), jo_u64(o, before.idle > after.idle ? before.idle - after.idle : 0);
+    jo_object_end(o);
+    jo_line(o);
     web_reply(c, 200, JSON_TYPE, NULL, o);
 }
 
@@ -143,11 +143,11 @@ static void post_reset_peaks(struct admin *a, struct web_conn *c) {
     a->env.reset_peaks(a->env.arg);
     pool_peaks(a->env.pool, &peaks);
     struct json_out *o = empty(a);
-    json_object(o);
-    JSON_KEY(o, "peak_open"), json_u64(o, peaks.open);
-    JSON_KEY(o, "peak_idle"), json_u64(o, peaks.idle);
-    json_object_end(o);
-    json_line(o);
+    jo_object(o);
+    JO_KEY(o, "peak_open"), jo_u64(o, peaks.open);
+    JO_KEY(o, "peak_idle"), jo_u64(o, peaks.idle);
+    jo_object_end(o);
+    jo_line(o);
     web_reply(c, 200, JSON_TYPE, NULL, o);
 }
 

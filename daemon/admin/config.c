@@ -19,10 +19,10 @@ static void write_value(struct json_out *o, const struct admin_env *env, const s
     char *text;
     switch (p->type) {
     case P_BOOL:
-        json_bool(o, *(const bool *)at);
+        jo_bool(o, *(const bool *)at);
         return;
     case P_INT:
-        json_i64(o, *(const int *)(const void *)at);
+        jo_i64(o, *(const int *)(const void *)at);
         return;
     case P_DURATION:
     case P_SIZE:
@@ -35,29 +35,29 @@ static void write_value(struct json_out *o, const struct admin_env *env, const s
     }
     text = listening ? NULL : conf_value_text(env->conf, p);
     if (text && may_be_none(p->type) && strcmp(text, "none") == 0)
-        json_null(o);
+        jo_null(o);
     else
-        json_str(o, listening ? listening : text);
+        jo_str(o, listening ? listening : text);
     free(text);
 }
 
 void config_write(struct json_out *o, const struct admin_env *env) {
     const char *section = "";
-    json_object(o);
-    JSON_KEY(o, "schema"), json_str(o, "connleak.config/1");
+    jo_object(o);
+    JO_KEY(o, "schema"), jo_str(o, "connleak.config/1");
     for (size_t i = 0; i < n_conf_params; i++) {
         const struct param *p = &conf_params[i];
         if (p->flags & PF_SECRET) continue;
         if (strcmp(p->section, section) != 0) {
-            if (*section) json_object_end(o);
+            if (*section) jo_object_end(o);
             section = p->section;
-            json_key(o, section);
-            json_object(o);
+            jo_key(o, section);
+            jo_object(o);
         }
-        json_key(o, p->key);
+        jo_key(o, p->key);
         write_value(o, env, p);
     }
-    if (*section) json_object_end(o);
-    json_object_end(o);
-    json_line(o);
+    if (*section) jo_object_end(o);
+    jo_object_end(o);
+    jo_line(o);
 }

@@ -85,7 +85,7 @@ static enum web_more ledger_more(void *state, struct json_out *out) {
             if (!life) return WEB_LAST;
         }
         conn_json(out, life, &how);
-        json_line(out);
+        jo_line(out);
         slice.records++;
     }
     return WEB_MORE;
@@ -108,42 +108,42 @@ struct pools_walk {
 
 static void write_limit(struct json_out *o, bool limited, int limit) {
     if (limited)
-        json_i64(o, limit < 0 ? 0 : limit);
+        jo_i64(o, limit < 0 ? 0 : limit);
     else
-        json_null(o);
+        jo_null(o);
 }
 
 static void write_pool_row(struct json_out *o, const struct pool_row *row, const struct pool_conf *conf, mono_ns now) {
     bool direct = row->key.proxy[0] == '\0';
-    json_object(o);
-    JSON_KEY(o, "key");
-    json_object(o);
-    JSON_KEY(o, "scheme"), json_str(o, row->key.scheme);
-    JSON_KEY(o, "host"), json_str(o, row->key.addr);
-    JSON_KEY(o, "proxy"), json_str(o, direct ? NULL : row->key.proxy);
-    json_object_end(o);
-    JSON_KEY(o, "open"), json_u64(o, (uint64_t)row->now.idle + row->now.active + row->now.dialing);
-    JSON_KEY(o, "idle"), json_u64(o, row->now.idle);
-    JSON_KEY(o, "active"), json_u64(o, row->now.active);
-    JSON_KEY(o, "dialing"), json_u64(o, row->now.dialing);
-    JSON_KEY(o, "waiting"), json_u64(o, row->now.waiting);
-    JSON_KEY(o, "oldest_wait_ms");
+    jo_object(o);
+    JO_KEY(o, "key");
+    jo_object(o);
+    JO_KEY(o, "scheme"), jo_str(o, row->key.scheme);
+    JO_KEY(o, "host"), jo_str(o, row->key.addr);
+    JO_KEY(o, "proxy"), jo_str(o, direct ? NULL : row->key.proxy);
+    jo_object_end(o);
+    JO_KEY(o, "open"), jo_u64(o, (uint64_t)row->now.idle + row->now.active + row->now.dialing);
+    JO_KEY(o, "idle"), jo_u64(o, row->now.idle);
+    JO_KEY(o, "active"), jo_u64(o, row->now.active);
+    JO_KEY(o, "dialing"), jo_u64(o, row->now.dialing);
+    JO_KEY(o, "waiting"), jo_u64(o, row->now.waiting);
+    JO_KEY(o, "oldest_wait_ms");
     if (row->oldest_wait == NEVER)
-        json_null(o);
+        jo_null(o);
     else
-        json_ms(o, now - row->oldest_wait);
-    JSON_KEY(o, "peak_open"), json_u64(o, row->peak.open);
-    JSON_KEY(o, "peak_idle"), json_u64(o, row->peak.idle);
-    JSON_KEY(o, "limits");
-    json_object(o);
-    JSON_KEY(o, "max_idle_conns_per_host"), write_limit(o, true, conf->max_idle_conns_per_host);
-    JSON_KEY(o, "max_conns_per_host"), write_limit(o, conf->max_conns_per_host > 0, conf->max_conns_per_host);
-    json_object_end(o);
-    JSON_KEY(o, "dials"), json_u64(o, row->dials);
-    JSON_KEY(o, "gets"), json_u64(o, row->gets);
-    JSON_KEY(o, "reuses"), json_u64(o, row->reuses);
-    JSON_KEY(o, "reuse_ratio"), json_ratio(o, row->reuses, row->gets);
-    json_object_end(o);
+        jo_ms(o, now - row->oldest_wait);
+    JO_KEY(o, "peak_open"), jo_u64(o, row->peak.open);
+    JO_KEY(o, "peak_idle"), jo_u64(o, row->peak.idle);
+    JO_KEY(o, "limits");
+    jo_object(o);
+    JO_KEY(o, "max_idle_conns_per_host"), write_limit(o, true, conf->max_idle_conns_per_host);
+    JO_KEY(o, "max_conns_per_host"), write_limit(o, conf->max_conns_per_host > 0, conf->max_conns_per_host);
+    jo_object_end(o);
+    JO_KEY(o, "dials"), jo_u64(o, row->dials);
+    JO_KEY(o, "gets"), jo_u64(o, row->gets);
+    JO_KEY(o, "reuses"), jo_u64(o, row->reuses);
+    JO_KEY(o, "reuse_ratio"), jo_ratio(o, row->reuses, row->gets);
+    jo_object_end(o);
 }
 
 static enum web_more pools_more(void *state, struct json_out *out) {
@@ -155,14 +155,14 @@ static enum web_more pools_more(void *state, struct json_out *out) {
     conf_pool(w->env->conf, &conf);
     if (conf.max_idle_conns_per_host == 0) conf.max_idle_conns_per_host = 2; /* Go's DefaultMaxIdleConnsPerHost */
     if (!w->begun) {
-        JSON_PUT(out, "{\"pools\":[");
+        JO_PUT(out, "{\"pools\":[");
     } else {
         out->comma = true;
     }
     w->begun = true;
     while (!slice_full(&slice, out)) {
         if (!pool_next_bucket(w->env->pool, w->after, &row)) {
-            JSON_PUT(out, "]}\n");
+            JO_PUT(out, "]}\n");
             return WEB_LAST;
         }
         write_pool_row(out, &row, &conf, now);
@@ -220,7 +220,7 @@ static void write_cursor(struct json_out *o, const struct position *at) {
         text[n++] = '.';
         n += text_u64(text + n, at->before[1]);
     }
-    json_strn(o, text, n);
+    jo_strn(o, text, n);
 }
 
 struct conns_walk {
@@ -335,13 +335,13 @@ static const struct lifecycle *next_conn(const struct conns_walk *w, struct posi
 }
 
 static enum web_more conns_end(struct json_out *out, const struct position *next) {
-    JSON_PUT(out, "],\"next\":");
+    JO_PUT(out, "],\"next\":");
     out->comma = false;
     if (next)
         write_cursor(out, next);
     else
-        json_null(out);
-    JSON_PUT(out, "}\n");
+        jo_null(out);
+    JO_PUT(out, "}\n");
     return WEB_LAST;
 }
 
@@ -349,7 +349,7 @@ static enum web_more conns_more(void *state, struct json_out *out) {
     struct conns_walk *w = state;
     struct conn_json how = as_json(w->env);
     struct slice slice = {0};
-    if (!w->begun) JSON_PUT(out, "{\"connections\":[");
+    if (!w->begun) JO_PUT(out, "{\"connections\":[");
     w->begun = true;
     out->comma = w->left < w->query.limit;
     for (; !slice_full(&slice, out); slice.looks++) {

@@ -236,21 +236,21 @@ void web_reply(struct web_conn *c, unsigned status, const char *type, const char
 void web_problem(struct web_conn *c, const struct problem *p) {
     struct json_out *o = &c->web->scratch;
     json_out_reset(o);
-    json_object(o);
-    JSON_KEY(o, "type"), json_str(o, "about:blank");
-    JSON_KEY(o, "title"), json_str(o, reason_phrase(p->status));
-    JSON_KEY(o, "status"), json_u64(o, p->status);
-    JSON_KEY(o, "detail"), json_str(o, p->detail);
-    if (p->parameter) JSON_KEY(o, "parameter"), json_str(o, p->parameter);
-    if (p->allow) JSON_KEY(o, "allow"), json_str(o, p->allow);
+    jo_object(o);
+    JO_KEY(o, "type"), jo_str(o, "about:blank");
+    JO_KEY(o, "title"), jo_str(o, reason_phrase(p->status));
+    JO_KEY(o, "status"), jo_u64(o, p->status);
+    JO_KEY(o, "detail"), jo_str(o, p->detail);
+    if (p->parameter) JO_KEY(o, "parameter"), jo_str(o, p->parameter);
+    if (p->allow) JO_KEY(o, "allow"), jo_str(o, p->allow);
     if (p->available) {
-        JSON_KEY(o, "available");
-        json_array(o);
-        for (const char *const *path = p->available; *path; path++) json_str(o, *path);
-        json_array_end(o);
+        JO_KEY(o, "available");
+        jo_array(o);
+        for (const char *const *path = p->available; *path; path++) jo_str(o, *path);
+        jo_array_end(o);
     }
-    json_object_end(o);
-    json_line(o);
+    jo_object_end(o);
+    jo_line(o);
     web_reply(c, p->status, "application/problem+json", p->allow, o);
 }
 
