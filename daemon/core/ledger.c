@@ -331,7 +331,7 @@ static void count_event(struct ledger_totals *t, const struct lifecycle *life, c
     case EV_EARLY_CLOSE:
         t->count[COUNT_EARLY_CLOSES]++;
         break;
-    case EV_CLOSED:
+    case EV_ENDED:
         count_close(t, life);
         break;
     default: /* the rest is no number, or counts once in a life: ledger_apply */
@@ -346,7 +346,7 @@ void ledger_apply(struct ledger *l, struct lifecycle *life, const struct conn_ev
     count_event(t, life, ev);
     if (life->opaque && !was_opaque) t->count[COUNT_TUNNELS]++;
     if (life->rst_received && !was_reset) t->count[COUNT_RST_RECEIVED]++;
-    if (ev->kind == EV_CLOSED) close_life(l, life);
+    if (ev->kind == EV_ENDED) close_life(l, life);
 }
 
 static const char *const counter_names[] = {

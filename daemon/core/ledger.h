@@ -35,7 +35,7 @@ struct ledger *ledger_new(enum observer observer, size_t keep);
 void ledger_free(struct ledger **lp);
 
 /* A new life on `side`; the id must be new on that side. The pointer is
- * borrowed and good until the life's EV_CLOSED is applied. */
+ * borrowed and good until the life's EV_ENDED is applied. */
 struct lifecycle *ledger_open(struct ledger *l, enum side side, conn_id id, int64_t now);
 
 /* The only way to write a life: folds the event in and keeps the totals. */

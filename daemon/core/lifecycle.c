@@ -160,7 +160,7 @@ void lifecycle_apply(struct lifecycle *l, const struct conn_event *ev) {
     case EV_RST_RECEIVED:
         l->rst_received = true;
         break;
-    case EV_CLOSED:
+    case EV_ENDED:
         closed(l, ev);
         break;
     case EV_GOT_CONN:

@@ -67,7 +67,7 @@ struct conn_event {
     uint64_t value;  /* what the row of tbl/conn_events.h says */
     uint16_t code;   /* a status, or an enum close_reason */
     uint8_t kind;    /* enum conn_event_kind */
-    uint8_t framing; /* EV_RESPONSE: enum body_framing; EV_CLOSED: enum close_phase */
+    uint8_t framing; /* EV_RESPONSE: enum body_framing; EV_ENDED: enum close_phase */
 };
 
 /* A listed event as a record keeps it. */

@@ -182,7 +182,7 @@ static void put_mark(struct json_out *o, const struct conn_mark *m, const struct
         JO_KEY(o, "status");
         jo_u64(o, m->code);
         break;
-    case EV_CLOSED:
+    case EV_ENDED:
         JO_KEY(o, "reason");
         put_word(o, m->code == REASON_NONE ? NULL : close_reason_name(m->code));
         break;
@@ -195,7 +195,7 @@ static void put_mark(struct json_out *o, const struct conn_mark *m, const struct
     case EV_RESPONSE:
     case EV_BODY_EOF:
     case EV_EARLY_CLOSE:
-    case EV_CLOSED:
+    case EV_ENDED:
         JO_KEY(o, "value");
         put_count(o, m->value, m->value != UINT32_MAX);
         break;

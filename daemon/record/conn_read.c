@@ -397,7 +397,7 @@ static bool read_mark(const struct at *list, json_t *object, struct conn_mark *m
         return false;
     json_t *given = json_object_get(object, "value");
     m->value = given && json_is_null(given) ? UINT32_MAX : (uint32_t)value;
-    m->code = m->kind == EV_CLOSED ? reason : (uint16_t)status;
+    m->code = m->kind == EV_ENDED ? reason : (uint16_t)status;
     return true;
 }
 

@@ -2,7 +2,9 @@
  *
  * X(symbol, name, listed, text)
  *   listed  1: stands in a record's list of events; 0: only folded into its numbers
- *   text    what happened, and what `value` holds */
+ *   text    what happened, and what `value` holds
+ *
+ * The end is EV_ENDED because libevent has a macro EV_CLOSED, which would win. */
 
 X(DIALING, "dialing", 1, "A dial began.")
 X(ACCEPTED, "accepted", 1, "The listener took the connection.")
@@ -23,7 +25,7 @@ X(TUNNEL, "tunnel", 1, "CONNECT was answered: opaque from here on.")
 X(CLOSE_NOTIFY, "close_notify", 1, "The peer's TLS close_notify.")
 X(FIN_RECEIVED, "fin_received", 1, "The peer's FIN was seen.")
 X(RST_RECEIVED, "rst_received", 1, "The peer's RST was seen.")
-X(CLOSED, "closed", 1, "The end; code: enum close_reason, value: unread bytes.")
+X(ENDED, "closed", 1, "The end; code: enum close_reason, value: unread bytes.")
 X(BYTES_IN, "bytes_in", 0, "Bytes received; value: how many.")
 X(BYTES_OUT, "bytes_out", 0, "Bytes sent; value: how many.")
 X(BODY_READ, "body_read", 0, "Bytes of the response's body passed; value: how many.")
