@@ -100,19 +100,23 @@ static void range(const struct param *p) {
     }
 }
 
-/* A text line of mdoc: one sentence a line, and none that begins like a macro. */
+/* Text for mdoc: a sentence begins a line, and none is longer than 78 characters. */
 static void mdoc_text(const char *text) {
-    for (const char *c = text; *c; c++) {
-        if (*c == '\\')
-            printf("\\e");
-        else if (*c == '-')
-            printf("\\-");
-        else
-            putchar(*c);
-        if (*c == '.' && c[1] == ' ') {
-            putchar('\n');
-            c++;
-        }
+    size_t column = 0;
+    bool sentence_ended = false;
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (column && (sentence_ended || column + 1 + word > 78)) column = (putchar('\n'), 0);
+        if (column) column = (putchar(' '), column + 1);
+        for (size_t i = 0; i < word; i++)
+            if (text[i] == '-')
+                printf("\\-");
+            else
+                putchar(text[i]);
+        column += word;
+        sentence_ended = text[word - 1] == '.';
+        text += word;
+        text += strspn(text, " ");
     }
     putchar('\n');
 }
@@ -132,9 +136,8 @@ static void manual(void) {
         printf("%s\n", p->flags & PF_LIVE ? "; SIGHUP applies it" : "");
         if (*p->refused) {
             puts(".br");
-            printf("Only the default is accepted: ");
             char line[300];
-            snprintf(line, sizeof(line), "%s.", p->refused);
+            snprintf(line, sizeof(line), "Only the default is accepted: %s.", p->refused);
             mdoc_text(line);
         }
     }
