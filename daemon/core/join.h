@@ -45,7 +45,7 @@ const char *join_verdict_name(enum join_verdict v);
 
 /* One life on one 4-tuple, as little of it as pairing needs. All times here lie
  * between 0 and JOIN_TIME_MAX, so that sums of two do not overflow. */
-#define JOIN_TIME_MAX (INT64_MAX / 4)
+#define JOIN_TIME_MAX (INT64_MAX / 2 - SEC(86400))
 struct join_life {
     struct flow_key flow; /* the connecting end is local */
     int64_t opened_ns;    /* or first seen */
@@ -158,6 +158,12 @@ enum join_absence {
     JOIN_ABSENT_TIME,     /* it lies outside the time that the other side covers */
     JOIN_ABSENT_LOSS,     /* the capture lost packets enough to have lost this */
 };
+enum { N_JOIN_ABSENCES = JOIN_ABSENT_LOSS + 1 };
+const char *join_absence_name(enum join_absence a); /* "wrongly", "endpoint", "time", "lost_packets" */
+
+/* The fewest packets that a connection like this can have been; of the packets
+ * that a capture lost, each absent one uses up as many. */
+uint64_t join_least_packets(const struct join_claim *claim);
 enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover,
                                          bool endpoint_covered);
 enum join_absence join_absent_in_ledger(const struct join_view *view, const struct join_cover *cover,

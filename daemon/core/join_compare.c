@@ -484,8 +484,14 @@ void join_compare(const struct join_claim *claim, const struct join_view *view, 
 
 /* A dial that was refused is two packets; anything else has a handshake, and an
  * end or bytes. */
-static uint64_t least_packets(const struct join_claim *l) {
-    return l->requests ? 6 : 2;
+uint64_t join_least_packets(const struct join_claim *claim) {
+    return claim->requests ? 6 : 2;
+}
+
+const char *join_absence_name(enum join_absence a) {
+    static const char *const names[N_JOIN_ABSENCES] = {"wrongly", "endpoint", "time", "lost_packets"};
+
+    return a < N_JOIN_ABSENCES ? names[a] : "?";
 }
 
 enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover,
@@ -497,7 +503,7 @@ enum join_absence join_absent_in_capture(const struct join_claim *claim, const s
 
     if (!endpoint_covered) return JOIN_ABSENT_ENDPOINT;
     if (!begins && !ends) return JOIN_ABSENT_TIME; /* no packet of it need have passed meanwhile */
-    if (cover->lost_packets >= least_packets(claim)) return JOIN_ABSENT_LOSS;
+    if (cover->lost_packets >= join_least_packets(claim)) return JOIN_ABSENT_LOSS;
     return JOIN_ABSENT_WRONGLY;
 }
 

@@ -1,0 +1,152 @@
+#include "views.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static int64_t clamp_time(int64_t ns) {
+    return ns < 0 ? 0 : ns > JOIN_TIME_MAX ? JOIN_TIME_MAX : ns;
+}
+
+static struct join_end end_of(const struct wire_end *e) {
+    return (struct join_end){.bytes = e->bytes,
+                             .acked_bytes = e->acked_bytes,
+                             .fin_packet = e->fin_packet,
+                             .rst_packet = e->rst_packet,
+                             .last_payload_packet = e->last_payload_packet,
+                             .fin_ns = clamp_time(e->fin_ns),
+                             .rst_ns = clamp_time(e->rst_ns),
+                             .last_payload_ns = clamp_time(e->last_payload_ns),
+                             .zero_window = e->zero_windows != 0};
+}
+
+/* A view that lacks only what no capture could show (TLS hides its messages) is whole. */
+static uint32_t blind_spots(const struct wire_evidence *e) {
+    uint32_t missing = e->incomplete, blind = 0;
+
+    if (missing & INCOMPLETE_START) blind |= JOIN_BLIND_START;
+    if (missing & (INCOMPLETE_END | INCOMPLETE_CAPTURE_ENDED)) blind |= JOIN_BLIND_END;
+    if (missing & (INCOMPLETE_GAP_IN | INCOMPLETE_GAP_OUT | INCOMPLETE_SNAPLEN | INCOMPLETE_ONE_WAY | INCOMPLETE_LIMIT))
+        blind |= JOIN_BLIND_GAPS;
+    return blind;
+}
+
+static void add(struct views *v, const struct wire_record *rec) {
+    const struct lifecycle *l = &rec->life;
+    const struct wire_evidence *e = &rec->evidence;
+
+    if (v->n == v->room) {
+        v->room = v->room ? v->room * 2 : 1024;
+        v->lives = realloc(v->lives, v->room * sizeof *v->lives);
+        v->views = realloc(v->views, v->room * sizeof *v->views);
+        if (!v->lives || !v->views) abort();
+    }
+    v->gaps += e->local.gaps + e->remote.gaps;
+    v->duplicates += e->local.duplicates + e->remote.duplicates;
+    v->lives[v->n] = (struct join_life){.flow = l->flow,
+                                        .opened_ns = clamp_time(l->opened_ns ? l->opened_ns : e->first_ns),
+                                        .closed_ns = clamp_time(l->closed_ns),
+                                        .ref = (uint32_t)v->n,
+                                        .opened_known = (l->known & KNOW_OPENED) != 0};
+    v->views[v->n++] = (struct join_view){.id = l->id,
+                                          .end = {end_of(&e->local), end_of(&e->remote)},
+                                          .opened_ns = clamp_time(l->opened_ns),
+                                          .first_ns = clamp_time(e->first_ns),
+                                          .last_ns = clamp_time(e->last_ns),
+                                          .syn_packet = e->syn_packet,
+                                          .first_packet = e->first_packet,
+                                          .last_packet = e->last_packet,
+                                          .last_request_packet = e->last_request_packet,
+                                          .requests = l->requests,
+                                          .early_closes = l->early_closes,
+                                          .known = l->known,
+                                          .blind = blind_spots(e)};
+}
+
+static void take_finished(struct views *v, struct wire *w) {
+    struct wire_record *rec;
+
+    while ((rec = wire_next(w))) {
+        if (v->n < UINT32_MAX) add(v, rec);
+        wire_record_free(&rec);
+    }
+}
+
+static void take_packet(struct views *v, struct wire *w, const struct capture_packet *p) {
+    struct wire_segment seg;
+
+    v->packets++;
+    if (!v->first_ns || p->at_ns < v->first_ns) v->first_ns = clamp_time(p->at_ns);
+    if (p->at_ns > v->last_ns) v->last_ns = clamp_time(p->at_ns);
+    switch (link_decode(p, &seg)) {
+    case LINK_TCP:
+        v->tcp_packets++;
+        wire_feed(w, &seg);
+        take_finished(v, w);
+        break;
+    case LINK_FRAGMENT: v->fragments++; break;
+    case LINK_CUT:
+    case LINK_MALFORMED:
+    case LINK_UNSUPPORTED: v->undecoded++; break;
+    case LINK_OTHER: break;
+    }
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * SEC(1) + t.tv_nsec;
+}
+
+static void tell_progress(const struct views *v, const struct capture *c, bool last) {
+    uint64_t read = 0, size = 0;
+
+    for (size_t i = 0; i < capture_n_sources(c); i++) {
+        struct capture_source s;
+        capture_source(c, i, &s);
+        read += s.bytes;
+        size += s.size;
+    }
+    fprintf(stderr, "\r%llu packets, %llu MiB", (unsigned long long)v->packets, (unsigned long long)(read >> 20));
+    if (size) fprintf(stderr, " of %llu", (unsigned long long)(size >> 20));
+    fprintf(stderr, ", %zu connections%s", v->n, last ? "\n" : " ");
+}
+
+#define PROGRESS_EVERY MSEC(250)
+
+void views_read(struct views *v, struct capture *c, int64_t duration_ns, bool progress) {
+    struct wire_limits limits = WIRE_LIMITS_DEFAULT;
+    int64_t began = now_ns(), now = began, told = began;
+    struct capture_packet p;
+    struct wire *w;
+    bool more = true;
+
+    limits.exchanges = false;
+    w = wire_new(&limits);
+    while (more) {
+        switch (capture_next(c, &p)) {
+        case CAPTURE_PACKET: take_packet(v, w, &p); break;
+        case CAPTURE_END: more = false; break;
+        case CAPTURE_WAIT:
+        case CAPTURE_FAULT: break;
+        }
+        if ((!duration_ns && !progress) || (v->packets & 1023 && !duration_ns)) continue;
+        now = now_ns();
+        if (duration_ns && now - began >= duration_ns) more = false;
+        if (progress && now - told >= PROGRESS_EVERY) {
+            tell_progress(v, c, false);
+            told = now;
+        }
+    }
+    wire_finish(w);
+    take_finished(v, w);
+    wire_free(&w);
+    if (progress && told != began) tell_progress(v, c, true);
+}
+
+void views_free(struct views *v) {
+    free(v->lives);
+    free(v->views);
+    *v = (struct views){0};
+}

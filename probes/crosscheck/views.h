@@ -1,0 +1,24 @@
+/* What a capture shows, connection by connection, through the wire analyser.
+ * About 340 bytes a connection are kept. */
+#ifndef CONNLEAK_VIEWS_H
+#define CONNLEAK_VIEWS_H
+
+#include "capture/capture.h"
+#include "core/join.h"
+
+struct views {
+    struct join_life *lives; /* ref is the index of the view; join_sort may reorder these */
+    struct join_view *views;
+    size_t n, room;
+    uint64_t packets, tcp_packets, fragments, undecoded, duplicates;
+    uint64_t gaps; /* holes in the streams that were seen */
+    int64_t first_ns, last_ns; /* of the packets; 0: none */
+};
+
+/* Reads the capture to its end, or for duration_ns (0: no limit) if that is
+ * shorter. Faults of the sources are theirs to tell (capture_source). With
+ * `progress`, says on stderr now and then how far it is. */
+void views_read(struct views *v, struct capture *c, int64_t duration_ns, bool progress);
+void views_free(struct views *v);
+
+#endif
