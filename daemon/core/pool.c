@@ -81,10 +81,11 @@ static void move(struct pool *p, struct persist_conn *pc, enum pc_state to, enum
 
 /* ---- wants ---- */
 
-static void start_waiting(struct pool *p, struct want_conn *w) {
+static void start_waiting(struct pool *p, struct want_conn *w, mono_ns now) {
     struct bucket *b = w->bucket;
 
     w->state = WANT_WAITING;
+    w->since = now;
     TAILQ_INSERT_TAIL(&b->waiting, w, on);
     b->n_waiting++;
     p->n_waiting++;
@@ -235,7 +236,7 @@ static void acquire(struct pool *p, struct want_conn *w, mono_ns now) {
             return;
         }
     }
-    start_waiting(p, w);
+    start_waiting(p, w, now);
     if (w->dial) return; /* R18: never a second one */
     if (may_dial(p, b)) {
         start_dial(p, w, now);
@@ -297,7 +298,6 @@ void pool_want(struct pool *p, want_id id, const struct connect_key *k, mono_ns 
     if (p->queue_first == p->queue_next) buckets_trim(p);
     w = want_make(p, id);
     w->bucket = bucket_find_or_make(p, k);
-    w->since = now;
     acquire(p, w, now);
 }
 

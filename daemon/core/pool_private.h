@@ -39,7 +39,7 @@ struct want_conn {
     struct persist_conn *dial; /* its own dial, while that runs */
     struct persist_conn *conn; /* WANT_ANSWERED: what it is given; NULL: a POOL_FAIL */
     uint64_t answer;           /* WANT_ANSWERED: the action's number */
-    mono_ns since;
+    mono_ns since;             /* WANT_WAITING */
     enum want_state state;
     bool in_idle_wait, in_dial_wait;
     TAILQ_ENTRY(want_conn) on; /* bucket.waiting */
