@@ -111,10 +111,14 @@ $(B)/llhttp/%.o: $(LLHTTP)/%.c
 TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_*.c tests/prop/t_*.c))
 $(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) -ljansson -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) $(TEST_LIBS) -ljansson -lpthread
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
 $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 $(B)/tests/prop/t_pool_model: $(addprefix $(B)/tests/prop/,random_driver.o naive_pool.o)
+ADMIN_TESTS := $(addprefix $(B)/tests/unit/,t_admin t_admin_lists t_admin_web)
+$(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counters.o
+$(ADMIN_TESTS): TEST_LIBS := -levent
+$(B)/tests/unit/t_admin_target: $(B)/daemon/admin/target.o
 
 tests: $(TESTS)
 
