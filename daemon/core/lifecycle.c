@@ -11,13 +11,16 @@
 
 #define MARKS_TAIL (MARKS_MAX - MARKS_HEAD)
 
-/* Most connections end with 5 to 12 marks, so the room grows by little there. */
+/* Steps that fit: six marks are a client's connection with one request, ten an
+ * upstream one; most connections of a leaking program never need more. */
 static bool grow_marks(struct lifecycle *l) {
-    unsigned room = l->marks_room < MARKS_HEAD ? MARKS_HEAD : l->marks_room < 16 ? l->marks_room + 4u : MARKS_MAX;
-    struct conn_mark *marks = realloc(l->marks, room * sizeof(*marks));
+    static const uint8_t rooms[] = {6, 10, 16, 24, MARKS_MAX};
+    const uint8_t *room = rooms;
+    while (*room <= l->marks_room) room++;
+    struct conn_mark *marks = realloc(l->marks, *room * sizeof(*marks));
     if (!marks) return false;
     l->marks = marks;
-    l->marks_room = (uint16_t)room;
+    l->marks_room = *room;
     return true;
 }
 

@@ -425,7 +425,8 @@ static bool read_record(struct conn_reader *r, json_t *object, struct conn_recor
     struct at at = {.r = r, .object = object, .life = &out->life};
     out->life.known = KNOW_ALL;
     return read_identity(&at) && read_key(&at) && read_client(&at) && read_tls(&at) && read_times(&at, &out->seen_ns) &&
-           read_counts(&at) && read_last_body(&at) && read_close(&at) && read_evidence(&at, out) && read_events(&at);
+           read_counts(&at) && get_u32(&at, "reused", 0, &out->reused) && read_last_body(&at) && read_close(&at) &&
+           read_evidence(&at, out) && read_events(&at);
 }
 
 static bool is_blank(const char *line, size_t len) {
