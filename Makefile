@@ -199,7 +199,7 @@ install: all
 	    echo "$(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf is kept; this version's is beside it, .new"; \
 	    $(INSTALL) -m 644 conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf.new; \
 	else $(INSTALL) -m 644 conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf; fi
-	for u in connleakd.service connleakd.socket; do \
+	for u in connleakd.service connleakd.socket connleakd-admin.socket; do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/$$u.in > $(DESTDIR)$(UNITDIR)/$$u && \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; done
 
@@ -207,7 +207,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/connleakd bin/connleak share/man/man1/connleak.1 \
 	    share/man/man5/connleakd.conf.5 share/man/man8/connleakd.8) \
-	    $(addprefix $(DESTDIR)$(UNITDIR)/,connleakd.service connleakd.socket)
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,connleakd.service connleakd.socket connleakd-admin.socket)
 
 clean:
 	$(Q)rm -rf build
