@@ -255,3 +255,5 @@ void pool_free(struct pool **pp) {
     free(p);
     *pp = NULL;
 }
+
+conn_id pool_new_id(struct pool *p) { return ++p->last_conn; }

@@ -1,0 +1,433 @@
+/* A relay's second half: from the origin's socket to the client's. */
+#define _GNU_SOURCE /* splice */
+#include "relay.h"
+
+#include "live_driver.h"
+#include "tunnel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* Bodies of at least this many bytes still to come go through a pipe, unseen. */
+#define SPLICE_LEAST (64u << 10)
+#define SPLICE_ROUNDS 8 /* before others get their turn */
+
+bool relay_held_down(const struct relay *r) { return bytes_left(&r->down) || (r->pipe && r->pipe->held); }
+
+static void wait_down(struct relay *r, bool wait) {
+    if (wait == r->down_waiting) return;
+    r->down_waiting = wait;
+    if (wait)
+        event_add(&r->down_event, NULL);
+    else
+        event_del(&r->down_event);
+}
+
+/* The client's socket is full, or no longer: reading ahead would hide a slow client. */
+static void backpressure(struct relay *r) {
+    bool held = relay_held_down(r);
+    wait_down(r, held);
+    if (!r->upstream || r->state == RELAY_GRACE) return;
+    if (held)
+        upstream_read_off(r->upstream);
+    else
+        upstream_read_on(r->upstream);
+}
+
+void relay_send_down(struct relay *r, const struct iovec *iov, int n) {
+    struct client_conn *c = r->client;
+    size_t put = 0;
+    if (!relay_held_down(r)) {
+        enum io_result res = stream_write(&c->stream, iov, n, &put);
+        if (res != IO_OK && res != IO_AGAIN) {
+            relay_client_gone(r, res);
+            return;
+        }
+        if (put) server_event(r->s, c->life, EV_BYTES_OUT, put);
+    }
+    bool held = false;
+    for (int i = 0; i < n; i++) {
+        size_t skip = put < iov[i].iov_len ? put : iov[i].iov_len;
+        put -= skip;
+        bytes_add(&r->down, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip);
+        held |= skip < iov[i].iov_len;
+    }
+    if (held) backpressure(r);
+}
+
+/* Pipe to client. False if the client is gone. */
+static bool pipe_to_client(struct relay *r, bool more) {
+    struct splice_pipe *p = r->pipe;
+    ssize_t n = splice(p->rd, NULL, r->client->stream.fd, NULL, p->held,
+                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0));
+    if (n > 0) {
+        p->held -= (size_t)n;
+        server_event(r->s, r->client->life, EV_BYTES_OUT, (uint64_t)n);
+        return true;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    r->client->stream.error = errno;
+    relay_client_gone(r, n < 0 && errno == ECONNRESET ? IO_RESET : IO_ERROR);
+    return false;
+}
+
+/* The client's socket has room again. */
+void relay_down_ready(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what;
+    struct relay *r = arg;
+    server_enter(r->s);
+    if (bytes_left(&r->down)) {
+        struct iovec iov = {r->down.p + r->down.off, bytes_left(&r->down)};
+        size_t put;
+        enum io_result res = stream_write(&r->client->stream, &iov, 1, &put);
+        if (res != IO_OK && res != IO_AGAIN) {
+            relay_client_gone(r, res);
+            goto out;
+        }
+        server_event(r->s, r->client->life, EV_BYTES_OUT, put);
+        r->down.off += put;
+        if (bytes_left(&r->down) == 0) bytes_free(&r->down);
+    }
+    if (bytes_left(&r->down) == 0 && r->pipe && r->pipe->held && !pipe_to_client(r, r->state == RELAY_RUNNING)) goto out;
+    if (relay_held_down(r)) goto out;
+    backpressure(r);
+    if (r->state == RELAY_FLUSHING)
+        relay_settle(r);
+    else if (r->state == RELAY_RUNNING && r->upstream && stream_pending(&r->upstream->stream))
+        relay_readable(r); /* decrypted bytes that no event will announce */
+out:
+    server_leave(r->s);
+}
+
+/* How the body goes on to this client (RFC 9112, 6.3 and 7). */
+static enum down_framing choose_framing(const struct relay *r) {
+    switch ((enum body_framing)r->x.framing) {
+    case FRAMING_NONE: return DOWN_NONE;
+    case FRAMING_LENGTH: return DOWN_LENGTH;
+    case FRAMING_CHUNKED: return r->client_minor ? DOWN_CHUNKED : DOWN_CLOSE;
+    case FRAMING_UNTIL_EOF: return r->client_minor ? DOWN_ENCHUNK : DOWN_CLOSE;
+    }
+    return DOWN_NONE;
+}
+
+/* The Content-Length to pass on, UNKNOWN_BYTES for none. */
+static uint64_t said_length(const struct relay *r, const struct h1_head *head) {
+    if (head->chunked || head->status == 204 || head->status < 200) return UNKNOWN_BYTES;
+    if (r->x.framing == FRAMING_LENGTH || r->head_only || head->status == 304) return head->content_length;
+    return UNKNOWN_BYTES;
+}
+
+static void put_head_down(struct relay *r, const struct response_head *w) {
+    struct bytes *to = &r->s->head_out;
+    bytes_reserve(to, response_head_bound(w));
+    struct head_text out = {.p = to->p + to->len};
+    response_head_write(w, &out);
+    to->len += out.len;
+}
+
+/* A 1xx on its way down; HTTP/1.0 has no such thing. */
+static void forward_interim(struct relay *r, const struct h1_head *head, const uint8_t *bytes) {
+    struct conn_event ev = {.at_ns = r->s->now, .code = head->status, .kind = EV_INTERIM};
+    ledger_apply(r->s->ledger, r->upstream->life, &ev);
+    if (!r->client_minor) return;
+    if (head->status == 100) {
+        if (!r->client_waits) return; /* nobody waits for it, or it had one already */
+        r->client_waits = false;
+    }
+    struct response_head w = {.head = head, .bytes = bytes, .content_length = UNKNOWN_BYTES};
+    put_head_down(r, &w);
+}
+
+/* A final head: says how the answer ends for the client, and writes it. */
+static void forward_final(struct relay *r, const struct h1_head *head, const uint8_t *bytes) {
+    struct server *s = r->s;
+    struct conn_event ev = {.at_ns = s->now,
+                            .value = r->x.framing == FRAMING_LENGTH ? r->x.body_announced : UNKNOWN_BYTES,
+                            .code = head->status,
+                            .kind = EV_RESPONSE,
+                            .framing = r->x.framing};
+    ledger_apply(s->ledger, r->upstream->life, &ev);
+    deadline_stop(&s->response_q, &r->response_d);
+    deadline_stop(&s->expect_q, &r->expect_d);
+    if (!r->client) return;
+    ledger_apply(s->ledger, r->client->life, &ev);
+    r->down_framing = (uint8_t)choose_framing(r);
+    bool body_unread = r->x.expect == EXPECT_REFUSED && r->upload == UPLOAD_OPEN;
+    if (r->down_framing == DOWN_CLOSE || body_unread) r->client_keeps = false;
+    r->after = r->client_keeps ? AFTER_NEXT : AFTER_FINISH;
+    r->after_reason = r->down_framing == DOWN_CLOSE ? REASON_UNTIL_EOF
+                      : body_unread                 ? REASON_RESPONSE_CLOSE
+                                                    : REASON_REQUEST_CLOSE;
+    struct response_head w = {
+        .head = head,
+        .bytes = bytes,
+        .via = s->conf->proxy.via ? s->via : NULL,
+        .framing = (enum down_framing)r->down_framing,
+        .content_length = said_length(r, head),
+        .say_close = !r->client_keeps,
+        .say_keep_alive = r->client_keeps && !r->client_minor,
+        .date = reply_date(s->now + s->to_wall_ns),
+    };
+    put_head_down(r, &w);
+    r->answered = true;
+}
+
+/* What one read brought for the client, gathered for one write: heads, then a run
+ * of body bytes. */
+struct gather {
+    const uint8_t *body;
+    size_t body_len;
+    bool ended; /* the body's end is among it */
+};
+
+/* Body bytes as they go on: a chunked body either keeps its framing or, for a
+ * client without chunks, loses it in place. */
+static void gather_piece(struct relay *r, struct gather *g, const uint8_t *raw, size_t raw_len, const uint8_t *data,
+                         size_t data_len) {
+    bool as_is = r->down_framing == DOWN_CHUNKED;
+    const uint8_t *p = as_is ? raw : data;
+    size_t n = as_is ? raw_len : data_len;
+    if (!n) return;
+    if (!g->body)
+        g->body = p;
+    else if (g->body + g->body_len != p)
+        memmove((uint8_t *)g->body + g->body_len, p, n);
+    g->body_len += n;
+}
+
+static void send_gathered(struct relay *r, struct gather *g) {
+    struct bytes *heads = &r->s->head_out;
+    struct iovec iov[5];
+    char size_line[20];
+    int n = 0;
+    if (!r->client) { /* draining */
+        heads->len = 0;
+        return;
+    }
+    if (heads->len) iov[n++] = (struct iovec){heads->p, heads->len};
+    if (g->body_len && r->down_framing == DOWN_ENCHUNK) {
+        int len = snprintf(size_line, sizeof size_line, "%zx\r\n", g->body_len);
+        iov[n++] = (struct iovec){size_line, (size_t)len};
+    }
+    if (g->body_len) iov[n++] = (struct iovec){(void *)g->body, g->body_len};
+    if (g->body_len && r->down_framing == DOWN_ENCHUNK) iov[n++] = (struct iovec){(void *)"\r\n", 2};
+    if (g->ended && r->down_framing == DOWN_ENCHUNK) iov[n++] = (struct iovec){(void *)"0\r\n\r\n", 5};
+    if (n) relay_send_down(r, iov, n);
+    heads->len = 0;
+}
+
+static void malformed(struct relay *r, enum h1_error e) {
+    relay_drop_upstream(r, REASON_MALFORMED_RESPONSE);
+    relay_fail(r, e == H1_E_HEAD_TOO_LARGE ? REPLY_RESPONSE_HEAD_TOO_LARGE : REPLY_MALFORMED,
+               e == H1_E_NONE ? "too many 1xx responses" : h1_error_text(e), REASON_MALFORMED_RESPONSE);
+}
+
+/* A complete head. False if the relay is through with this connection. */
+static bool on_head(struct relay *r, const uint8_t *bytes, const uint8_t *rest, size_t rest_len, bool *complete) {
+    struct upstream_conn *u = r->upstream;
+    const struct h1_head *head = h1_head(u->h1);
+    uint64_t length = 0;
+    *complete = false;
+    switch (exchange_head(&r->x, head)) {
+    case HEAD_INTERIM:
+        h1_begin_body(u->h1, FRAMING_NONE, 0);
+        forward_interim(r, head, bytes);
+        return true;
+    case HEAD_CONTINUE:
+        h1_begin_body(u->h1, FRAMING_NONE, 0);
+        deadline_stop(&r->s->expect_q, &r->expect_d);
+        forward_interim(r, head, bytes);
+        return relay_write_up(r);
+    case HEAD_SWITCH: relay_switch(r, head, bytes, rest, rest_len); return false;
+    case HEAD_MALFORMED: malformed(r, H1_E_NONE); return false;
+    case HEAD_NO_BODY:
+        forward_final(r, head, bytes);
+        h1_begin_body(u->h1, FRAMING_NONE, 0);
+        *complete = true;
+        return true;
+    case HEAD_BODY:
+        forward_final(r, head, bytes);
+        h1_response_framing(head, r->head_only, &length);
+        h1_begin_body(u->h1, (enum body_framing)r->x.framing, length);
+        return true;
+    }
+    return false;
+}
+
+/* Keeps the part of a head that is here: [msg, end) to the front of u->head. */
+static void keep_head(struct upstream_conn *u, const uint8_t *msg, const uint8_t *end) {
+    size_t n = (size_t)(end - msg);
+    bool inside = u->head.p && msg >= u->head.p && msg < u->head.p + u->head.room;
+    if (inside) {
+        memmove(u->head.p, msg, n);
+        u->head.len = n;
+        return;
+    }
+    u->head.len = 0;
+    bytes_add(&u->head, msg, n);
+}
+
+static void count_body(struct relay *r, size_t n) {
+    if (!n) return;
+    r->x.body_read += n;
+    server_event(r->s, r->upstream->life, EV_BODY_READ, n);
+    if (!r->client) return;
+    r->body_down += n;
+    server_event(r->s, r->client->life, EV_BODY_READ, n);
+}
+
+/* n bytes came; p points at them, the kept part of a head lies right before p if there is one. */
+static void received(struct relay *r, const uint8_t *p, size_t n) {
+    struct upstream_conn *u = r->upstream;
+    const uint8_t *end = p + n, *msg = u->head.len ? u->head.p : p;
+    struct gather g = {0};
+    bool complete = false;
+    server_event(r->s, u->life, EV_BYTES_IN, n);
+    if (!r->x.first_byte) {
+        r->x.first_byte = true;
+        server_event(r->s, u->life, EV_FIRST_BYTE, 0);
+    }
+    while (p < end && !complete) {
+        size_t used;
+        const uint8_t *data;
+        size_t len;
+        enum h1_step step = h1_feed(u->h1, p, (size_t)(end - p), &used);
+        const uint8_t *from = p;
+        p += used;
+        if (step == H1_ERROR) {
+            uint64_t at;
+            send_gathered(r, &g);
+            if (r->upstream == u) malformed(r, h1_error(u->h1, &at));
+            return;
+        }
+        if (step == H1_HEAD) {
+            bool go_on = on_head(r, p - h1_head(u->h1)->bytes, p, (size_t)(end - p), &complete);
+            if (!go_on) return;
+            msg = p;
+            continue;
+        }
+        if (!r->x.status) continue; /* more of a head */
+        h1_data(u->h1, &data, &len);
+        if (step != H1_DATA) len = 0;
+        count_body(r, len);
+        gather_piece(r, &g, from, used, data, len);
+        complete = step == H1_DONE || (r->x.framing == FRAMING_LENGTH && h1_between(u->h1));
+    }
+    if (r->x.status)
+        bytes_free(&u->head);
+    else
+        keep_head(u, msg, end);
+    g.ended = complete;
+    send_gathered(r, &g);
+    if (complete && r->upstream == u) relay_complete(r, p < end);
+}
+
+static bool may_splice(const struct relay *r) {
+    return r->client && r->x.framing == FRAMING_LENGTH && r->down_framing == DOWN_LENGTH && !r->upstream->stream.ssl &&
+           h1_remaining(r->upstream->h1) >= SPLICE_LEAST && !bytes_left(&r->down);
+}
+
+/* Moves body bytes from socket to socket through a pipe. */
+static void splice_body(struct relay *r) {
+    struct upstream_conn *u = r->upstream;
+    for (int round = 0; round < SPLICE_ROUNDS; round++) {
+        uint64_t remaining = h1_remaining(u->h1);
+        size_t want = remaining < r->pipe->size ? (size_t)remaining : r->pipe->size;
+        ssize_t n = splice(u->stream.fd, NULL, r->pipe->wr, NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (n <= 0) {
+            u->stream.error = errno;
+            relay_upstream_failed(r, n == 0 ? IO_EOF : errno == ECONNRESET ? IO_RESET : IO_ERROR);
+            return;
+        }
+        r->pipe->held += (size_t)n;
+        server_event(r->s, u->life, EV_BYTES_IN, (uint64_t)n);
+        count_body(r, (size_t)n);
+        bool complete = h1_skip(u->h1, (uint64_t)n);
+        if (!pipe_to_client(r, !complete)) return;
+        if (complete) {
+            if (r->pipe->held) wait_down(r, true);
+            relay_complete(r, false);
+            return;
+        }
+        if (r->pipe->held) {
+            backpressure(r);
+            return;
+        }
+        if ((size_t)n < want) return; /* the socket was emptied */
+    }
+}
+
+void relay_readable(struct relay *r) {
+    struct server *s = r->s;
+    struct upstream_conn *u = r->upstream;
+    do {
+        bool in_body = r->x.status != 0;
+        if (in_body && may_splice(r) && (r->pipe || (r->pipe = server_pipe(s)))) {
+            splice_body(r);
+            return;
+        }
+        size_t size = exchange_read_size(s->conf->pool.read_buffer_size, h1_partial_line(u->h1), in_body,
+                                         in_body ? h1_remaining(u->h1) : 0, s->conf->pool.copy_buffer_size);
+        uint8_t *to = s->scratch;
+        if (u->head.len) {
+            bytes_reserve(&u->head, size);
+            to = u->head.p + u->head.len;
+        } else if (size > s->scratch_size) {
+            size = s->scratch_size;
+        }
+        size_t got;
+        enum io_result res = stream_read(&u->stream, to, size, &got);
+        if (res == IO_AGAIN) return;
+        if (res != IO_OK) {
+            relay_upstream_failed(r, res);
+            return;
+        }
+        received(r, to, got);
+    } while (r->upstream == u && u->relay == r && u->reading && r->state != RELAY_GRACE && stream_pending(&u->stream));
+}
+
+/* 101: both sides must name the same protocol (R167); then the bytes are theirs. */
+void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *bytes, const uint8_t *rest,
+                  size_t rest_len) {
+    struct server *s = r->s;
+    struct upstream_conn *u = r->upstream;
+    const struct h1_field *theirs = NULL;
+    for (size_t i = 0; i < head->n_fields && !theirs; i++)
+        if (head->fields[i].known == H1_N_UPGRADE) theirs = &head->fields[i];
+    bool same = theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
+                strncasecmp((const char *)bytes + theirs->value.off, r->upgrade, theirs->value.len) == 0;
+    if (!same) {
+        relay_drop_upstream(r, REASON_MALFORMED_RESPONSE);
+        relay_fail(r, REPLY_UPGRADE_FAILED, NULL, REASON_MALFORMED_RESPONSE);
+        return;
+    }
+    struct client_conn *c = r->client;
+    struct conn_event ev = {.at_ns = s->now, .code = 101, .kind = EV_RESPONSE, .value = UNKNOWN_BYTES};
+    ledger_apply(s->ledger, u->life, &ev);
+    ledger_apply(s->ledger, c->life, &ev);
+    server_event(s, u->life, EV_UPGRADED, 0);
+    server_event(s, c->life, EV_UPGRADED, 0);
+    struct response_head w = {.head = head,
+                              .bytes = bytes,
+                              .via = s->conf->proxy.via ? s->via : NULL,
+                              .content_length = UNKNOWN_BYTES,
+                              .upgrade = true};
+    struct bytes first = {0};
+    put_head_down(r, &w);
+    bytes_add(&first, s->head_out.p, s->head_out.len);
+    bytes_add(&first, rest, rest_len);
+    s->head_out.len = 0;
+    live_detach(u);
+    u->relay = NULL;
+    r->upstream = NULL;
+    server_h1_back(s, H1_RESPONSE, &u->h1);
+    bytes_free(&u->head);
+    relay_over(r);
+    tunnel_start(s, TUNNEL_UPGRADE, c, u, first.p, first.len, NULL, 0);
+    bytes_free(&first);
+}

@@ -1,0 +1,62 @@
+/* One connected socket, plain or TLS: bytes, and the ways in which they can end,
+ * each as a fact of its own. Everything is non-blocking. */
+#ifndef CONNLEAK_STREAM_H
+#define CONNLEAK_STREAM_H
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum io_result {
+    IO_OK,           /* some bytes moved */
+    IO_AGAIN,        /* none now: wait for readability (or, see tls_wants_write, writability) */
+    IO_EOF,          /* the peer's FIN, all bytes before it read */
+    IO_CLOSE_NOTIFY, /* TLS: the peer's close_notify; a FIN may follow */
+    IO_RESET,        /* the peer's RST */
+    IO_ERROR,        /* anything else; see stream_error */
+};
+
+struct stream {
+    int fd;              /* -1: none */
+    int error;           /* errno of the last IO_ERROR or IO_RESET */
+    SSL *ssl;            /* NULL: plain; owned */
+    bool tls_wants_write; /* a read waits for writability (renegotiation, key update) */
+    bool tls_failed;     /* a fatal TLS error: no close_notify may be sent */
+    bool reset;          /* a RST came: nothing is sent at close */
+    bool shut;           /* our FIN is out: stream_shut */
+};
+
+void stream_init(struct stream *s, int fd);
+
+/* Reads up to len bytes with one system call if plain. */
+enum io_result stream_read(struct stream *s, void *buf, size_t len, size_t *got);
+
+/* Writes from up to n pieces with one system call if plain. *put is what the
+ * kernel took; IO_OK with *put short of the whole means that it is full now. */
+enum io_result stream_write(struct stream *s, const struct iovec *iov, int n, size_t *put);
+
+/* TLS: decrypted bytes that no event will announce. */
+bool stream_pending(const struct stream *s);
+
+/* Sends our FIN (after close_notify if TLS); reading goes on. */
+void stream_shut(struct stream *s);
+
+/* What stream_close found out just before close(2). */
+struct stream_end {
+    uint64_t unread;   /* bytes in the kernel's receive queue (SIOCINQ): what makes Linux answer with RST */
+    bool fin_received; /* the peer's FIN had arrived, read or not */
+    bool rst_received;
+};
+
+/* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */
+void stream_close(struct stream *s, struct stream_end *end);
+
+/* Bytes in the kernel's receive queue now; 0 if the socket does not say. */
+uint64_t stream_unread(const struct stream *s);
+
+/* An error in words: errno's, or OpenSSL's. Static or thread-local storage. */
+const char *stream_error(const struct stream *s);
+
+#endif
