@@ -7,6 +7,8 @@ reading until the peer ends the connection, so that every close is seen: `F` for
 """
 
 import hashlib
+import os
+import select
 import socket
 import threading
 import time
@@ -63,10 +65,24 @@ class Conn:
         self.ended_at = None
         self.failure = None
         self.ended = threading.Event()
+        self._command = None
+        self._wake = os.eventfd(0)
 
     # -- reading
 
+    def command(self, function):
+        """Run function(conn) on the connection's own thread, which is waiting for the peer's next bytes."""
+        self._command = function
+        os.eventfd_write(self._wake, 1)
+
     def _recv(self):
+        if self.sock is self.plain_sock:
+            while True:
+                ready, _, _ = select.select([self.sock, self._wake], [], [])
+                if self._wake not in ready:
+                    break
+                os.eventfd_read(self._wake)
+                self._command(self)
         try:
             data = self.sock.recv(65536)
         except (ConnectionResetError, BrokenPipeError):
@@ -302,6 +318,7 @@ class Origin:
             if not self._stopped:
                 conn.failure = error
         finally:
+            os.close(conn._wake)
             if not self._stopped and conn.own_end != "X":
                 try:
                     conn.sock.close()
