@@ -1,0 +1,242 @@
+#include "crosscheck.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_AGREE, EXIT_FAILED, EXIT_INPUT, EXIT_DISAGREE };
+
+static const char usage_text[] =
+    "usage: connleak crosscheck --pcap FILE...|--interface IF [--duration D]\n"
+    "                           --ledger FILE|--admin HOST:PORT [--slack D] [--json]\n"
+    "\n"
+    "Holds a daemon's ledger against a capture of the same time, connection by connection.\n"
+    "\n"
+    "  --pcap FILE...     captures (pcap or pcapng, gzip or not), read as one; - is stdin\n"
+    "  --interface IF     capture live (any: all interfaces) until interrupted\n"
+    "  --duration D       capture live for so long (90s, 5m, ...)\n"
+    "  --ledger FILE      connleak.conn/1 records, one a line: the daemon's ledger.file\n"
+    "  --admin HOST:PORT  the same from a running daemon\n"
+    "  --slack D          times this close are the same time (250ms)\n"
+    "  --json             one object, connleak.crosscheck/1\n"
+    "\n"
+    "Exit code: 0 no disagreement, 3 a disagreement, 2 usage or input, 1 failed while running.\n";
+
+struct options {
+    const char **pcap;
+    size_t n_pcap;
+    const char *interface, *ledger, *admin;
+    int64_t duration_ns, slack_ns;
+    bool json;
+};
+
+static int complain(const char *fmt, const char *what, const char *why) {
+    fputs("connleak crosscheck: ", stderr);
+    fprintf(stderr, fmt, what, why);
+    fputc('\n', stderr);
+    return EXIT_INPUT;
+}
+
+/* "250ms", "90s", "1m30s", "0": at most a day; nanoseconds, or -1. */
+static int64_t parse_duration(const char *text) {
+    static const struct {
+        const char *name;
+        int64_t ns;
+    } units[] = {{"ms", MSEC(1)}, {"us", USEC(1)}, {"s", SEC(1)}, {"m", SEC(60)}, {"h", SEC(3600)}};
+    int64_t total = 0;
+
+    if (!strcmp(text, "0")) return 0;
+    if (!*text) return -1;
+    while (*text) {
+        char *end;
+        double n = strtod(text, &end);
+        size_t u;
+
+        if (end == text || !(n >= 0 && n <= 86400000)) return -1;
+        for (u = 0; u < sizeof units / sizeof *units; u++)
+            if (!strncmp(end, units[u].name, strlen(units[u].name))) break;
+        if (u == sizeof units / sizeof *units || n * (double)units[u].ns > (double)SEC(86400)) return -1;
+        total += (int64_t)(n * (double)units[u].ns);
+        if (total > SEC(86400)) return -1;
+        text = end + strlen(units[u].name);
+    }
+    return total;
+}
+
+static bool check_options(const struct options *o) {
+    if (!o->n_pcap == !o->interface) {
+        complain("%s%s", "expected one of --pcap FILE... and --interface IF", "");
+        return false;
+    }
+    if (!o->ledger == !o->admin) {
+        complain("%s%s", "expected one of --ledger FILE and --admin HOST:PORT", "");
+        return false;
+    }
+    if (o->duration_ns && !o->interface) {
+        complain("%s%s", "--duration goes with --interface", "");
+        return false;
+    }
+    return true;
+}
+
+enum { OPT_PCAP = 256, OPT_INTERFACE, OPT_DURATION, OPT_LEDGER, OPT_ADMIN, OPT_SLACK, OPT_JSON, OPT_HELP };
+static const struct option long_options[] = {
+    {"pcap", required_argument, NULL, OPT_PCAP},         {"interface", required_argument, NULL, OPT_INTERFACE},
+    {"duration", required_argument, NULL, OPT_DURATION}, {"ledger", required_argument, NULL, OPT_LEDGER},
+    {"admin", required_argument, NULL, OPT_ADMIN},       {"slack", required_argument, NULL, OPT_SLACK},
+    {"json", no_argument, NULL, OPT_JSON},               {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0}};
+
+/* EXIT_AGREE: go on; -1: help was asked for and given; else the exit code. */
+static int parse_options(int argc, char **argv, struct options *o) {
+    int opt;
+
+    optind = 0; /* glibc: a new scan, whatever was scanned before */
+    while ((opt = getopt_long(argc, argv, "-", long_options, NULL)) != -1) {
+        switch (opt) {
+        case OPT_PCAP: o->pcap[o->n_pcap++] = optarg; break;
+        case 1: /* more files after --pcap */
+            if (!o->n_pcap) return complain("unexpected argument \"%s\"%s", optarg, "");
+            o->pcap[o->n_pcap++] = optarg;
+            break;
+        case OPT_INTERFACE: o->interface = optarg; break;
+        case OPT_LEDGER: o->ledger = optarg; break;
+        case OPT_ADMIN: o->admin = optarg; break;
+        case OPT_DURATION:
+            o->duration_ns = parse_duration(optarg);
+            if (o->duration_ns <= 0) return complain("--duration: expected a time such as 90s or 5m, found \"%s\"%s", optarg, "");
+            break;
+        case OPT_SLACK:
+            o->slack_ns = parse_duration(optarg);
+            if (o->slack_ns < 0) return complain("--slack: expected a time such as 250ms, found \"%s\"%s", optarg, "");
+            break;
+        case OPT_JSON: o->json = true; break;
+        case OPT_HELP: fputs(usage_text, stdout); return -1;
+        default: fputs(usage_text, stderr); return EXIT_INPUT;
+        }
+    }
+    return check_options(o) ? EXIT_AGREE : EXIT_INPUT;
+}
+
+/* --- Input ------------------------------------------------------------------------- */
+
+static struct capture *live; /* for the signal handler */
+
+static void stop_live(int sig) {
+    (void)sig;
+    if (live) capture_stop(live);
+}
+
+static struct capture *open_capture(const struct options *o) {
+    char error[CAPTURE_TEXT] = "";
+    struct sigaction stop = {.sa_handler = stop_live};
+    struct capture *c;
+
+    c = o->interface ? capture_open_live(o->interface, "tcp", 0, error) : capture_open(o->pcap, o->n_pcap, error);
+    if (!c) {
+        complain("%s%s", error, "");
+        return NULL;
+    }
+    if (o->interface) {
+        live = c;
+        sigaction(SIGINT, &stop, NULL);
+        sigaction(SIGTERM, &stop, NULL);
+        if (!o->duration_ns && isatty(STDERR_FILENO)) fputs("capturing; Ctrl-C ends it\n", stderr);
+    }
+    return c;
+}
+
+static bool read_ledger(const struct options *o, struct claims *claims) {
+    char error[CLAIMS_TEXT] = "";
+
+    if (o->admin ? claims_fetch(claims, o->admin, error) : claims_read_file(claims, o->ledger, error)) return true;
+    complain("%s%s", error, "");
+    return false;
+}
+
+/* A daemon writes its file some tenths of a second after a connection has ended. */
+#define LEDGER_FILE_LAG_US 500000
+
+/* Faults of the capture's files, told one a line; true if there are any. */
+static bool tell_faults(const struct capture *c) {
+    bool any = false;
+
+    for (size_t i = 0; i < capture_n_sources(c); i++) {
+        struct capture_source s;
+
+        capture_source(c, i, &s);
+        if (!*s.fault) continue;
+        complain("%s%s", s.fault, "");
+        any = true;
+    }
+    return any;
+}
+
+static void count_lost(struct report *r) {
+    r->lost_counted = true;
+    for (size_t i = 0; i < capture_n_sources(r->capture); i++) {
+        struct capture_source s;
+
+        capture_source(r->capture, i, &s);
+        r->lost += s.dropped;
+        r->lost_counted &= s.dropped_known;
+    }
+    if (!r->lost_counted && r->views->gaps > r->lost) r->lost = r->views->gaps;
+}
+
+static int run(const struct options *o, struct capture *c, struct claims *claims, struct views *views,
+               struct verdicts *x) {
+    struct report r = {.x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
+    bool faulty;
+
+    /* A file that is wrong is told before a long capture is read; a live daemon is asked after it. */
+    if (!o->interface && !read_ledger(o, claims)) return EXIT_INPUT;
+    views_read(views, c, o->duration_ns, isatty(STDERR_FILENO));
+    if (o->interface) {
+        if (o->ledger) usleep(LEDGER_FILE_LAG_US);
+        if (!read_ledger(o, claims)) return EXIT_INPUT;
+    }
+    faulty = tell_faults(c);
+    count_lost(&r);
+    verdicts_make(x, claims, views, o->slack_ns, r.lost);
+    if (o->json)
+        report_json(stdout, &r);
+    else
+        report_text(stdout, &r, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
+    if (fflush(stdout) || ferror(stdout)) {
+        complain("stdout: %s%s", strerror(errno), "");
+        return EXIT_FAILED;
+    }
+    if (verdicts_wrong(x)) return EXIT_DISAGREE;
+    return faulty ? EXIT_INPUT : EXIT_AGREE;
+}
+
+int crosscheck_main(int argc, char **argv) {
+    struct options o = {.slack_ns = MSEC(250)};
+    struct claims claims = {0};
+    struct views views = {0};
+    struct verdicts *x = calloc(1, sizeof *x);
+    struct capture *c;
+    int code;
+
+    o.pcap = calloc((size_t)argc + 1, sizeof *o.pcap);
+    if (!x || !o.pcap) abort();
+    code = parse_options(argc, argv, &o);
+    if (code == EXIT_AGREE) {
+        c = open_capture(&o);
+        code = c ? run(&o, c, &claims, &views, x) : EXIT_INPUT;
+        live = NULL;
+        if (c) capture_close(&c);
+    }
+    claims_free(&claims);
+    views_free(&views);
+    verdicts_free(x);
+    free(x);
+    free(o.pcap);
+    return code < 0 ? EXIT_AGREE : code;
+}
