@@ -28,14 +28,15 @@ enum match { MATCH_NO, MATCH_YES, MATCH_WHEN_RESOLVED };
 
 static enum match dest_match(const struct conf_dest *d, const struct dest_facts *f) {
     if (d->port && d->port != f->port) return MATCH_NO;
-    size_t len = strlen(f->name), suffix = d->name ? strlen(d->name) : 0;
+    const char *name = d->name ? d->name : "";
+    size_t len = strlen(f->name), suffix = strlen(name);
     switch (d->kind) {
     case DEST_ALL:
         return MATCH_YES;
     case DEST_HOST:
-        return strcmp(d->name, f->name) ? MATCH_NO : MATCH_YES;
+        return strcmp(name, f->name) ? MATCH_NO : MATCH_YES;
     case DEST_SUFFIX:
-        return len > suffix && !strcmp(f->name + len - suffix, d->name) ? MATCH_YES : MATCH_NO;
+        return len > suffix && !strcmp(f->name + len - suffix, name) ? MATCH_YES : MATCH_NO;
     case DEST_NET:
         break;
     }
