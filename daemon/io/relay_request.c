@@ -287,6 +287,8 @@ static bool take_body(struct relay *r, const uint8_t *data, size_t len, size_t *
         enum h1_step step = h1_feed(r->client->h1, data + *taken, len - *taken, &used);
         *taken += used;
         if (step == H1_ERROR) return false;
+        /* The last byte of a known length is told as data; the end comes with the next feed. */
+        if (step == H1_DATA) step = h1_feed(r->client->h1, data + *taken, 0, &used);
         if (step == H1_DONE) r->upload = UPLOAD_READ;
     }
     return true;

@@ -315,7 +315,9 @@ static void received(struct relay *r, const uint8_t *p, size_t n) {
         if (step != H1_DATA) len = 0;
         count_body(r, len);
         gather_piece(r, &g, from, used, data, len);
-        complete = step == H1_DONE || (r->x.framing == FRAMING_LENGTH && h1_between(u->h1));
+        /* The last byte of a known length is told as data; the end comes with the next feed. */
+        if (step == H1_DATA && r->x.framing == FRAMING_LENGTH) step = h1_feed(u->h1, p, 0, &used);
+        complete = step == H1_DONE;
     }
     if (r->x.status)
         bytes_free(&u->head);
