@@ -158,7 +158,7 @@ enum join_absence {
     JOIN_ABSENT_TIME,     /* it lies outside the time that the other side covers */
     JOIN_ABSENT_LOSS,     /* the capture lost packets enough to have lost this */
 };
-enum { N_JOIN_ABSENCES = JOIN_ABSENT_LOSS + 1 };
+#define N_JOIN_ABSENCES (JOIN_ABSENT_LOSS + 1)
 const char *join_absence_name(enum join_absence a); /* "wrongly", "endpoint", "time", "lost_packets" */
 
 /* The fewest packets that a connection like this can have been; of the packets
