@@ -390,27 +390,25 @@ static void handle(struct web_conn *c) {
     c->head_done = false;
 }
 
-/* Feeds what is there to h1; true when a request is complete. */
+/* Feeds what is there to h1; true when a request is complete. The end of a body
+ * is told by a step of its own, which consumes nothing. */
 static bool feed(struct web_conn *c) {
     struct evbuffer *in = bufferevent_get_input(c->bev);
     size_t len = evbuffer_get_length(in), used;
     const uint8_t *data = evbuffer_pullup(in, -1);
-    bool complete = false;
-    while (c->fed < len && !complete && c->state == WEB_HEAD) {
+    while (c->state == WEB_HEAD) {
         bool in_body = c->head_done;
         enum h1_step step = h1_feed(c->h1, data + c->fed, len - c->fed, &used);
         c->fed += used;
         if (in_body) c->body += used;
+        if (step == H1_DONE || (step == H1_HEAD && begin_body(c))) return true;
         if (step == H1_ERROR)
             refuse_head(c);
-        else if (step == H1_HEAD)
-            complete = begin_body(c);
-        else if (step == H1_DONE)
-            complete = true;
         else if (c->body > c->web->limits.max_body_bytes)
             refuse(c, 413, "Requests to this endpoint need no body.");
+        if (step == H1_MORE) break;
     }
-    return complete;
+    return false;
 }
 
 static void process_input(struct web_conn *c) {
