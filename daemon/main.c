@@ -99,7 +99,11 @@ static int parse_options(int argc, char **argv, struct options *opt) {
         case 'k': opt->check = true; break;
         case 'm': return usage_error("--make-ca %s: interception of TLS is not in this version", optarg);
         case 'v': puts("connleakd " CONNLEAK_VERSION); return 0;
-        case 'h': fputs(usage, stdout); return 0;
+        case 'h':
+            fputs(usage, stdout);
+            puts("\nParameters and their defaults:");
+            conf_help(stdout);
+            return 0;
         case ':': return usage_error("%s takes a value", argv[optind - 1]);
         default: return usage_error("unknown option %s", argv[optind - 1]);
         }
@@ -306,6 +310,11 @@ static void said_changed(void *arg, const struct param *p, bool applied, const c
         log_warn("conf", "%s.%s: %s -> %s takes a restart and is not applied", p->section, p->key, was, now);
 }
 
+static void said_warning(void *arg, const char *line) {
+    (void)arg;
+    log_warn("conf", "%s", line);
+}
+
 static bool load_passwords(const struct conf *c, struct passwords **out, char err[CONF_ERROR_MAX]) {
     *out = NULL;
     if (!c->access.password_file) return true;
@@ -339,6 +348,7 @@ static void on_reload(evutil_socket_t sig, short what, void *arg) {
         log_configure((enum log_level)d->conf->log.level, (enum log_format)d->conf->log.format);
         evdns_base_clear_host_addresses(s->dns);
         evdns_base_load_hosts(s->dns, "/etc/hosts");
+        conf_warnings(d->conf, said_warning, NULL);
         log_info("conf", "configuration read again");
     }
     server_leave(s);
@@ -431,8 +441,6 @@ static bool start(struct daemon *d) {
         d->exit_code = 2;
         return false;
     }
-    if (d->conf->tls.keylog_file)
-        log_warn("tls", "session keys are written to %s: whoever reads it can read the traffic", d->conf->tls.keylog_file);
     start_signals(d);
     if (d->conf->ledger.file) {
         d->file = ledger_file_open(d->conf->ledger.file, s->ledger, 1);
@@ -445,6 +453,7 @@ static bool start(struct daemon *d) {
         event_add(d->file_ready, NULL);
     }
     mention_environment();
+    conf_warnings(d->conf, said_warning, NULL);
     return open_listeners(d) && start_admin(d);
 }
 
@@ -484,6 +493,25 @@ static void stop(struct daemon *d) {
     event_base_free(d->base);
 }
 
+/* --check-config: also the files that the configuration points to, which are read and not written. */
+static int check_only(struct conf **cp) {
+    char err[CONF_ERROR_MAX];
+    struct passwords *passwords;
+    struct tls_client *tls = NULL;
+    bool fine = load_passwords(*cp, &passwords, err);
+    if (fine) fine = (tls = tls_client_new((*cp)->tls.upstream_ca, false, NULL, err, sizeof err)) != NULL;
+    if (fine) {
+        conf_warnings(*cp, said_warning, NULL);
+        puts("the configuration is fine");
+    } else {
+        fprintf(stderr, "connleakd: %s\n", err);
+    }
+    passwords_free(&passwords);
+    tls_client_free(&tls);
+    conf_free(cp);
+    return fine ? 0 : 2;
+}
+
 int main(int argc, char **argv) {
     static struct daemon d;
     char err[CONF_ERROR_MAX];
@@ -494,13 +522,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "connleakd: %s\n", err);
         return 2;
     }
-    if (d.opt.check) {
-        puts("the configuration is fine");
-        conf_free(&d.conf);
-        return 0;
-    }
     log_open(2);
     log_configure((enum log_level)d.conf->log.level, (enum log_format)d.conf->log.format);
+    if (d.opt.check) return check_only(&d.conf);
     d.exit_code = 1;
     if (start(&d)) {
         d.exit_code = 0;
