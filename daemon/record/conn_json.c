@@ -118,7 +118,8 @@ static void put_tls(struct json_out *o, const struct lifecycle *l) {
 }
 
 static void put_last_body(struct json_out *o, const struct lifecycle *l) {
-    if (!(l->known & KNOW_BODY) || l->responses == 0) {
+    bool had_none = (l->known & KNOW_REQUESTS) && l->responses == 0;
+    if (!(l->known & KNOW_BODY) || had_none) {
         jo_null(o);
         return;
     }
@@ -219,6 +220,7 @@ static void put_events(struct json_out *o, const struct lifecycle *l, const stru
 static void put_times(struct json_out *o, const struct lifecycle *l, const struct conn_json *how) {
     bool closed = l->state == LIFE_CLOSED;
     bool know_end = !closed || (l->known & KNOW_CLOSED), know_opened = l->known & KNOW_OPENED;
+    bool know_dial = know_opened && (l->known & KNOW_DIAL);
     int64_t until = closed ? l->closed_ns : how->now_ns;
 
     JO_KEY(o, "opened_at");
@@ -228,9 +230,9 @@ static void put_times(struct json_out *o, const struct lifecycle *l, const struc
     JO_KEY(o, "duration_ms");
     put_span(o, l->opened_ns, until, know_opened && know_end, how);
     JO_KEY(o, "dial_ms");
-    put_span(o, l->opened_ns, l->dialed_ns, l->known & KNOW_DIAL, how);
+    put_span(o, l->opened_ns, l->dialed_ns, know_dial, how);
     JO_KEY(o, "tls_ms");
-    put_span(o, l->dialed_ns, l->tls_ns, l->known & KNOW_DIAL, how);
+    put_span(o, l->dialed_ns, l->tls_ns, know_dial, how);
     JO_KEY(o, "idle_ms");
     if (l->known & KNOW_IDLE)
         jo_ms(o, lifecycle_idle_ns(l, until));

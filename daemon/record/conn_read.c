@@ -352,7 +352,7 @@ static bool read_last_body(const struct at *at) {
     if (!get_object(at, "last_body", &body.object)) return false;
     l->body_announced = UNKNOWN_BYTES;
     if (!body.object) {
-        if (l->responses > 0) l->known &= ~(uint32_t)KNOW_BODY;
+        if (l->responses > 0 || !(l->known & KNOW_REQUESTS)) l->known &= ~(uint32_t)KNOW_BODY;
         return true;
     }
     return get_u64(&body, "last_body.announced", 0, INT64_MAX, &l->body_announced) &&

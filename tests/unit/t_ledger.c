@@ -15,7 +15,7 @@ static void apply(struct lifecycle *life, enum conn_event_kind kind, uint64_t va
 
 static void closed(struct lifecycle *life, enum close_reason why, uint64_t unread) {
     ledger_apply(l, life,
-                 &(struct conn_event){.at_ns = now, .kind = EV_CLOSED, .code = (uint16_t)why, .value = unread});
+                 &(struct conn_event){.at_ns = now, .kind = EV_ENDED, .code = (uint16_t)why, .value = unread});
 }
 
 static struct lifecycle *dialed(conn_id id) {
@@ -53,7 +53,7 @@ TEST(a_life_is_found_by_side_and_id_open_and_closed) {
     const struct lifecycle *found = ledger_find(l, SIDE_UPSTREAM, 7);
     CHECK(found && found->state == LIFE_CLOSED && found->close_reason == REASON_EARLY_CLOSE);
     CHECK_EQ(found->n_marks, 3);
-    CHECK_EQ(lifecycle_mark(found, 2)->kind, EV_CLOSED);
+    CHECK_EQ(lifecycle_mark(found, 2)->kind, EV_ENDED);
     CHECK(ledger_find(l, SIDE_DOWNSTREAM, 7) == down);
     ledger_free(&l);
     CHECK(l == NULL);
@@ -294,7 +294,7 @@ TEST(random_lives_are_found_walked_and_summed) {
         struct lifecycle *life = lives[side][id];
         if (!life) continue;
         enum conn_event_kind kind = (enum conn_event_kind)(EV_DIALED + dice(N_EVENTS - EV_DIALED));
-        if (kind != EV_CLOSED) {
+        if (kind != EV_ENDED) {
             apply(life, kind, dice(50000));
         } else {
             seq_of[side][id] = ledger_next_closed(l);

@@ -26,7 +26,7 @@ static void response(uint16_t status, uint64_t announced, enum body_framing fram
 static void closed(enum close_reason why, enum close_phase phase, uint64_t unread) {
     lifecycle_apply(
         &l, &(struct conn_event){
-                .at_ns = now, .kind = EV_CLOSED, .code = (uint16_t)why, .value = unread, .framing = (uint8_t)phase});
+                .at_ns = now, .kind = EV_ENDED, .code = (uint16_t)why, .value = unread, .framing = (uint8_t)phase});
 }
 
 static void dialed(void) {
