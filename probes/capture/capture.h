@@ -25,7 +25,7 @@ enum capture_step {
     CAPTURE_PACKET,
     CAPTURE_WAIT,  /* live only: nothing came for a while; call again */
     CAPTURE_END,
-    CAPTURE_FAULT, /* a source is damaged from here on, see its fault; other sources go on: call again */
+    CAPTURE_FAULT, /* a source is damaged from here on and has ended, see its fault; call again for the others */
 };
 
 #define CAPTURE_TEXT 256
@@ -41,6 +41,10 @@ struct capture *capture_open_live(const char *interface, const char *filter, uin
 void capture_close(struct capture **cp);
 
 enum capture_step capture_next(struct capture *c, struct capture_packet *out);
+
+/* As many packets as are at hand, at most max and one at least: their bytes are
+ * all borrowed until the next call. 0: *step says why there is none. */
+size_t capture_next_some(struct capture *c, struct capture_packet *out, size_t max, enum capture_step *step);
 
 /* Makes capture_next return CAPTURE_END soon; may be called from a signal handler. */
 void capture_stop(struct capture *c);

@@ -75,9 +75,9 @@ struct wire_end {
     int64_t zero_window_ns; /* for how long it advertised a window of 0 */
     uint32_t zero_windows;  /* how many spells */
     uint32_t retransmits, duplicates, out_of_order, overlap_conflicts, keepalives, gaps, rsts, bad_rsts;
-    bool window_known;           /* its window scale was seen, or none is used */
-    uint64_t window_edge;        /* stream offset of the other end up to which it last let it send */
-    uint64_t unread_at_most;     /* bytes of the other end that it can have left unread, as its window shows; UNKNOWN_BYTES */
+    bool window_known;      /* its window scale was seen, or none is used */
+    uint32_t window, window_max; /* bytes: last advertised, and the most */
+    uint64_t unread_by_window; /* a guess: how far the last window lies below the largest; UNKNOWN_BYTES */
 };
 
 struct wire_tls {

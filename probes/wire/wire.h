@@ -56,6 +56,7 @@ struct wire_limits {
 /* A finished connection. life.evidence points at evidence. Times are on the capture's clock. */
 struct wire_record {
     struct lifecycle life;
+    struct life_key key; /* life.key points at it, where a Host was seen */
     struct wire_evidence evidence;
 };
 

@@ -1,0 +1,330 @@
+/* connleak analyze: captures in, one record a connection out. */
+#include "capture/analyze.h"
+#include "capture/evidence_json.h"
+#include "commands.h"
+#include "record/conn_json.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct analysis {
+    enum output output;
+    const char *interface, *capture_filter;
+    const char **files;
+    size_t n_files;
+    struct capture *capture;
+    struct wire *wire;
+    struct feed_counts counts;
+    struct totals totals;
+    struct out out;
+    struct table *table;
+    struct conn_json how;
+    bool faulty;
+};
+
+static struct capture *interrupted; /* for the signal handler */
+
+static void on_signal(int sig) {
+    (void)sig;
+    if (interrupted) capture_stop(interrupted);
+}
+
+static void help(void) {
+    fputs("Usage: connleak analyze [--table|--json|--jsonl] FILE...\n"
+          "       connleak analyze [--table|--json|--jsonl] --interface IF [--capture-filter EXPR]\n"
+          "\n"
+          "Says of each TCP connection how it was used and how it ended: requests and reuse,\n"
+          "who closed it and how, resets and their cause, responses given up early.\n"
+          "FILE is pcap or pcapng, gzip or not; several are read in order of time; - is stdin.\n"
+          "\n"
+          "  --table            a row a connection, totals by server (default)\n"
+          "  --json             one JSON object: connleak.analysis/1 (\"findings\" is null in this version)\n"
+          "  --jsonl            the records alone, connleak.conn/1, a line each\n"
+          "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
+          "  --capture-filter E what to capture, as in pcap-filter(7); default: tcp\n",
+          stdout);
+}
+
+static int usage(const char *fmt, const char *what) {
+    fputs("connleak analyze: ", stderr);
+    fprintf(stderr, fmt, what);
+    fputs("; connleak analyze --help says more\n", stderr);
+    return EXIT_USAGE;
+}
+
+/* -1: go on. */
+static int parse(struct analysis *a, int argc, char **argv) {
+    bool options = true;
+
+    a->files = calloc((size_t)argc, sizeof *a->files);
+    if (!a->files) abort();
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (!options || arg[0] != '-' || !strcmp(arg, "-"))
+            a->files[a->n_files++] = arg;
+        else if (!strcmp(arg, "--"))
+            options = false;
+        else if (!strcmp(arg, "--table"))
+            a->output = OUTPUT_TABLE;
+        else if (!strcmp(arg, "--json"))
+            a->output = OUTPUT_JSON;
+        else if (!strcmp(arg, "--jsonl"))
+            a->output = OUTPUT_JSONL;
+        else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
+            help();
+            return EXIT_FINE;
+        } else if (!strcmp(arg, "--interface") || !strcmp(arg, "-i")) {
+            if (++i == argc) return usage("%s needs the name of an interface", arg);
+            a->interface = argv[i];
+        } else if (!strcmp(arg, "--capture-filter")) {
+            if (++i == argc) return usage("%s needs an expression as in pcap-filter(7)", arg);
+            a->capture_filter = argv[i];
+        } else {
+            return usage("unknown option %s", arg);
+        }
+    }
+    if (!a->interface && a->n_files == 0) return usage("%s", "a FILE or --interface is needed");
+    if (a->interface && a->n_files) return usage("either files or --interface %s, not both", a->interface);
+    if (a->capture_filter && !a->interface) return usage("%s", "--capture-filter is for --interface alone");
+    return -1;
+}
+
+static void put_record(struct analysis *a, const struct wire_record *r) {
+    struct json_out *o = &a->out.text;
+
+    totals_add(&a->totals, r);
+    switch (a->output) {
+    case OUTPUT_TABLE: table_row(a->table, &a->out, r); break;
+    case OUTPUT_JSON:
+        conn_json(o, &r->life, &a->how);
+        break;
+    case OUTPUT_JSONL:
+        conn_json(o, &r->life, &a->how);
+        jo_line(o);
+        break;
+    }
+    out_maybe_flush(&a->out);
+}
+
+static void take_records(struct analysis *a) {
+    struct wire_record *r;
+
+    while ((r = wire_next(a->wire))) {
+        put_record(a, r);
+        wire_record_free(&r);
+    }
+}
+
+static void put_totals(struct json_out *o, const struct totals *t) {
+    jo_object(o);
+#define PUT(name)                                                                                                      \
+    JO_KEY(o, #name);                                                                                                  \
+    jo_u64(o, t->name)
+    PUT(connections);
+    PUT(open);
+    PUT(closed);
+    PUT(refused);
+    PUT(requests);
+    PUT(responses);
+    PUT(reused);
+    PUT(requests_unknown);
+    PUT(early_closes);
+    PUT(early_unknown);
+    PUT(rst_sent);
+    PUT(rst_received);
+    PUT(rst_unread);
+    PUT(rst_after_close);
+    PUT(bytes_in);
+    PUT(bytes_out);
+    PUT(incomplete);
+    PUT(retransmits);
+    PUT(gap_bytes);
+    PUT(zero_windows);
+#undef PUT
+    jo_object_end(o);
+}
+
+static void put_source(struct json_out *o, const struct capture_source *s) {
+    const char *type = link_type_name(s->link_type);
+
+    jo_object(o);
+    JO_KEY(o, "file");
+    jo_str(o, s->path);
+    JO_KEY(o, "packets");
+    jo_u64(o, s->packets);
+    JO_KEY(o, "bytes");
+    jo_u64(o, s->bytes);
+    JO_KEY(o, "first_at");
+    if (s->packets)
+        jo_time(o, s->first_ns);
+    else
+        jo_null(o);
+    JO_KEY(o, "last_at");
+    if (s->packets)
+        jo_time(o, s->last_ns);
+    else
+        jo_null(o);
+    JO_KEY(o, "link_type");
+    jo_str(o, type);
+    JO_KEY(o, "dropped");
+    if (s->dropped_known)
+        jo_u64(o, s->dropped);
+    else
+        jo_null(o);
+    JO_KEY(o, "faults");
+    jo_array(o);
+    if (s->fault[0]) jo_str(o, s->fault);
+    jo_array_end(o);
+    jo_object_end(o);
+}
+
+static void put_packets(struct json_out *o, const struct feed_counts *n) {
+    jo_object(o);
+    JO_KEY(o, "all");
+    jo_u64(o, n->packets);
+    JO_KEY(o, "tcp");
+    jo_u64(o, n->tcp);
+    JO_KEY(o, "other");
+    jo_u64(o, n->other);
+    JO_KEY(o, "fragments");
+    jo_u64(o, n->fragments);
+    JO_KEY(o, "cut");
+    jo_u64(o, n->cut);
+    JO_KEY(o, "malformed");
+    jo_u64(o, n->malformed);
+    JO_KEY(o, "unsupported_link_type");
+    jo_u64(o, n->unsupported);
+    jo_object_end(o);
+}
+
+/* The connections stream out first: sums are known at the end alone, and memory
+ * does not grow with the file. */
+static void begin_output(struct analysis *a) {
+    struct json_out *o = &a->out.text;
+
+    if (a->output != OUTPUT_JSON) return;
+    jo_object(o);
+    JO_KEY(o, "schema");
+    jo_str(o, "connleak.analysis/1");
+    JO_KEY(o, "connections");
+    jo_array(o);
+}
+
+static void end_output(struct analysis *a) {
+    struct json_out *o = &a->out.text;
+
+    if (a->output == OUTPUT_TABLE) table_end(a->table, &a->out, &a->totals);
+    if (a->output == OUTPUT_JSON) {
+        jo_array_end(o);
+        JO_KEY(o, "captures");
+        jo_array(o);
+        for (size_t i = 0; i < capture_n_sources(a->capture); i++) {
+            struct capture_source s;
+            capture_source(a->capture, i, &s);
+            put_source(o, &s);
+        }
+        jo_array_end(o);
+        JO_KEY(o, "packets");
+        put_packets(o, &a->counts);
+        JO_KEY(o, "totals");
+        put_totals(o, &a->totals);
+        JO_KEY(o, "findings");
+        jo_null(o);
+        jo_object_end(o);
+        jo_line(o);
+    }
+    out_flush(&a->out);
+}
+
+static void tell_faults(struct analysis *a) {
+    const struct feed_counts *n = &a->counts;
+
+    for (size_t i = 0; i < capture_n_sources(a->capture); i++) {
+        struct capture_source s;
+        capture_source(a->capture, i, &s);
+        if (s.fault[0]) {
+            a->faulty = true;
+            fprintf(stderr, "connleak: %s: %s\n", s.path, s.fault);
+        }
+        if (s.dropped_known && s.dropped)
+            fprintf(stderr, "connleak: %s: %llu packets were dropped while capturing\n", s.path, (unsigned long long)s.dropped);
+    }
+    if (n->unsupported) {
+        a->faulty = true;
+        fprintf(stderr, "connleak: %llu packets of link type %d, which cannot be read; expected Ethernet, Linux cooked, loopback or raw IP\n",
+                (unsigned long long)n->unsupported, n->unsupported_type);
+    }
+    if (n->fragments)
+        fprintf(stderr, "connleak: %llu IP fragments (the first is packet %llu) were not put together: their bytes count as missing\n",
+                (unsigned long long)n->fragments, (unsigned long long)n->first_fragment);
+}
+
+static bool open_capture(struct analysis *a) {
+    char error[CAPTURE_TEXT];
+
+    a->capture = a->interface ? capture_open_live(a->interface, a->capture_filter ? a->capture_filter : "tcp", 262144, error)
+                              : capture_open(a->files, a->n_files, error);
+    if (!a->capture) fprintf(stderr, "connleak: %s\n", error);
+    return a->capture != NULL;
+}
+
+static void run(struct analysis *a) {
+    enum capture_step step;
+
+    do {
+        step = feed_some(a->capture, a->wire, &a->counts);
+        take_records(a);
+        if (step == CAPTURE_WAIT) out_flush(&a->out);
+    } while (step != CAPTURE_END && !a->out.error);
+    wire_finish(a->wire);
+}
+
+static int64_t last_time(const struct capture *c) {
+    int64_t last = 0;
+
+    for (size_t i = 0; i < capture_n_sources(c); i++) {
+        struct capture_source s;
+        capture_source(c, i, &s);
+        if (s.last_ns > last) last = s.last_ns;
+    }
+    return last;
+}
+
+int analyze_main(int argc, char **argv) {
+    static const struct wire_limits limits = WIRE_LIMITS_DEFAULT;
+    struct analysis a = {.out.fd = STDOUT_FILENO};
+    int code = parse(&a, argc, argv);
+
+    if (code >= 0) goto done;
+    code = EXIT_USAGE;
+    if (!open_capture(&a)) goto done;
+    if (a.interface) {
+        interrupted = a.capture;
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
+    }
+    a.wire = wire_new(&limits);
+    a.how.evidence = evidence_json;
+    a.how.arg = &a.how;
+    if (a.output == OUTPUT_TABLE) a.table = table_new(isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
+    begin_output(&a);
+    run(&a);
+    a.how.now_ns = last_time(a.capture);
+    take_records(&a);
+    end_output(&a);
+    tell_faults(&a);
+    code = a.faulty ? EXIT_USAGE : EXIT_FINE;
+    if (a.out.error) {
+        fprintf(stderr, "connleak: stdout: %s\n", strerror(a.out.error));
+        code = EXIT_FAILED;
+    }
+done:
+    table_free(&a.table);
+    wire_free(&a.wire);
+    capture_close(&a.capture);
+    json_out_free(&a.out.text);
+    free(a.files);
+    return code;
+}

@@ -1,0 +1,43 @@
+/* What `connleak analyze` was asked for, and its outputs. */
+#ifndef CONNLEAK_CAPTURE_ANALYZE_H
+#define CONNLEAK_CAPTURE_ANALYZE_H
+
+#include "capture/feed.h"
+#include "record/json_out.h"
+
+#include <stdio.h>
+
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL };
+
+struct totals {
+    uint64_t connections, closed, open, refused, requests, responses, reused, early_closes, early_unknown;
+    uint64_t requests_unknown; /* connections whose requests are null */
+    uint64_t rst_sent, rst_received, rst_unread, rst_after_close, bytes_in, bytes_out;
+    uint64_t incomplete, retransmits, gap_bytes, zero_windows;
+};
+
+/* Where text for machines or people goes; flushed as it fills. */
+struct out {
+    struct json_out text;
+    int fd;
+    int error; /* errno of the first write that failed */
+    uint64_t n_rows;
+};
+void out_flush(struct out *o);
+static inline void out_maybe_flush(struct out *o) {
+    if (o->text.len >= 64u << 10) out_flush(o);
+}
+
+void totals_add(struct totals *t, const struct wire_record *r);
+
+/* The table: a row each, then totals by server. */
+struct table;
+struct table *table_new(bool color);
+void table_row(struct table *t, struct out *o, const struct wire_record *r);
+void table_end(struct table *t, struct out *o, const struct totals *sum);
+void table_free(struct table **tp);
+
+/* "tshark -Y" of a connection, its packets and no other's. */
+void put_tshark_filter(struct json_out *o, const struct wire_record *r);
+
+#endif

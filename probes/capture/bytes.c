@@ -1,0 +1,177 @@
+#include "capture/bytes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* Large enough that a read costs little beside its copy, small enough that the
+ * copy is still in the cache when it is looked at. */
+#define BUFFER_BYTES (256u << 10)
+#define PACKED_BYTES (64u << 10)
+
+struct bytes_reader {
+    int fd;
+    bool ended;      /* no more to be read */
+    bool is_gzip;
+    bool in_member;  /* inside a gzip member: an end here is a fault */
+    uint8_t *buffer; /* `room` bytes; b->at and b->end point into it */
+    size_t room;
+    uint8_t *packed; /* gzip: as read */
+    z_stream z;
+    char fault[160];
+};
+
+const char *bytes_fault(const struct bytes *b) {
+    return b->reader->fault;
+}
+
+static ssize_t read_some(struct bytes *b, uint8_t *to, size_t room) {
+    struct bytes_reader *r = b->reader;
+    ssize_t n;
+
+    do n = read(r->fd, to, room);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        snprintf(r->fault, sizeof r->fault, "cannot be read: %s", strerror(errno));
+        n = 0;
+    }
+    b->stored += (uint64_t)n;
+    return n;
+}
+
+/* Unpacks until `room` is full or the input at hand is used up and something came. */
+static size_t unpack_some(struct bytes *b, uint8_t *to, size_t room) {
+    struct bytes_reader *r = b->reader;
+
+    r->z.next_out = to;
+    r->z.avail_out = (uInt)room;
+    while (r->z.avail_out == room && !r->fault[0]) {
+        int rc;
+        if (r->z.avail_in == 0) {
+            ssize_t n = read_some(b, r->packed, PACKED_BYTES);
+            if (n == 0) {
+                if (r->in_member && !r->fault[0]) snprintf(r->fault, sizeof r->fault, "gzip data end before their end");
+                break;
+            }
+            r->z.next_in = r->packed;
+            r->z.avail_in = (uInt)n;
+        }
+        if (!r->in_member) { /* a further member, or what tar and tape padding leave */
+            if (r->z.next_in[0] == 0) {
+                r->z.next_in++, r->z.avail_in--;
+                continue;
+            }
+            inflateReset(&r->z);
+            r->in_member = true;
+        }
+        rc = inflate(&r->z, Z_NO_FLUSH);
+        if (rc == Z_STREAM_END)
+            r->in_member = false;
+        else if (rc != Z_OK && rc != Z_BUF_ERROR)
+            snprintf(r->fault, sizeof r->fault, "gzip data are damaged: %s", r->z.msg ? r->z.msg : zError(rc));
+    }
+    return room - r->z.avail_out;
+}
+
+bool bytes_need(struct bytes *b, size_t n) {
+    struct bytes_reader *r = b->reader;
+    size_t have = (size_t)(b->end - b->at);
+
+    if (have >= n) return true;
+    if (r->ended) return false;
+    if (n > r->room) {
+        size_t room = n + BUFFER_BYTES;
+        uint8_t *bigger = malloc(room);
+        if (!bigger) {
+            snprintf(r->fault, sizeof r->fault, "no memory for a record of %zu bytes", n);
+            return false;
+        }
+        memcpy(bigger, b->at, have);
+        free(r->buffer);
+        r->buffer = bigger;
+        r->room = room;
+    } else {
+        memmove(r->buffer, b->at, have);
+    }
+    b->at = r->buffer;
+    while (have < n) {
+        size_t got = r->is_gzip ? unpack_some(b, r->buffer + have, r->room - have)
+                                : (size_t)read_some(b, r->buffer + have, r->room - have);
+        if (got == 0) {
+            r->ended = true;
+            break;
+        }
+        have += got;
+    }
+    b->end = b->at + have;
+    return have >= n;
+}
+
+static bool start_gzip(struct bytes *b) {
+    struct bytes_reader *r = b->reader;
+    size_t have = (size_t)(b->end - b->at);
+
+    r->packed = malloc(PACKED_BYTES > have ? PACKED_BYTES : have);
+    if (!r->packed || inflateInit2(&r->z, 15 + 16) != Z_OK) return false;
+    memcpy(r->packed, b->at, have);
+    r->z.next_in = r->packed;
+    r->z.avail_in = (uInt)have;
+    r->is_gzip = r->in_member = true;
+    r->ended = false;
+    b->at = b->end = r->buffer;
+    return true;
+}
+
+bool bytes_open(struct bytes *b, const char *path, char *error, size_t error_size) {
+    bool is_stdin = !path || !strcmp(path, "-");
+    const char *name = is_stdin ? "stdin" : path;
+    struct bytes_reader *r = calloc(1, sizeof *r);
+    struct stat st;
+
+    memset(b, 0, sizeof *b);
+    b->reader = r;
+    if (!r || !(r->buffer = malloc(BUFFER_BYTES))) {
+        snprintf(error, error_size, "%s: no memory", name);
+        goto fail;
+    }
+    r->room = BUFFER_BYTES;
+    b->at = b->end = r->buffer;
+    r->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (r->fd < 0 || fstat(r->fd, &st) < 0) {
+        snprintf(error, error_size, "%s: %s", name, strerror(errno));
+        goto fail;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        snprintf(error, error_size, "%s: is a directory, expected a pcap or pcapng file", name);
+        goto fail;
+    }
+    if (S_ISREG(st.st_mode)) {
+        b->size = (uint64_t)st.st_size;
+        (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    }
+    if (bytes_need(b, 2) && b->at[0] == 0x1f && b->at[1] == 0x8b && !start_gzip(b)) {
+        snprintf(error, error_size, "%s: no memory to unpack gzip", name);
+        goto fail;
+    }
+    return true;
+fail:
+    bytes_close(b);
+    return false;
+}
+
+void bytes_close(struct bytes *b) {
+    struct bytes_reader *r = b->reader;
+
+    if (!r) return;
+    if (r->packed) inflateEnd(&r->z);
+    free(r->packed);
+    free(r->buffer);
+    if (r->fd > STDIN_FILENO) close(r->fd);
+    free(r);
+    memset(b, 0, sizeof *b);
+}

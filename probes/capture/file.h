@@ -1,0 +1,44 @@
+/* Packets of one pcap or pcapng file, up to its end or its first fault. */
+#ifndef CONNLEAK_CAPTURE_FILE_H
+#define CONNLEAK_CAPTURE_FILE_H
+
+#include "capture/bytes.h"
+#include "capture/capture.h"
+
+/* A pcapng interface, or the one of a pcap file. */
+struct file_interface {
+    int32_t link_type;
+    uint32_t snaplen;      /* 0: no limit */
+    uint64_t units;        /* per second */
+    int64_t offset_s;      /* if_tsoffset */
+    uint64_t dropped;
+    bool dropped_known;
+};
+
+struct capture_file {
+    struct bytes bytes;
+    char *path;
+    struct file_interface *interfaces; /* of the section */
+    uint32_t n_interfaces;
+    bool is_pcapng, swapped;
+    int64_t unit_ns;       /* pcap: of a fraction; 1000 or 1 */
+    uint64_t packets;      /* delivered */
+    int64_t first_ns, last_ns;
+    int32_t link_type;     /* of the first interface; -1: none yet */
+    uint64_t dropped;      /* of the sections before */
+    bool dropped_known;
+    uint64_t no_time;      /* packets without a time of their own (simple packet blocks) */
+    char fault[CAPTURE_TEXT];
+};
+
+/* False with one line in `error`; nothing is left open. */
+bool file_open(struct capture_file *f, const char *path, char error[CAPTURE_TEXT]);
+void file_close(struct capture_file *f);
+
+/* The next packet. With `at_hand`, only what can be had without reading: then
+ * CAPTURE_WAIT means call again without it, and earlier packets stay valid. */
+enum capture_step file_next(struct capture_file *f, bool at_hand, struct capture_packet *out);
+
+uint64_t file_dropped(const struct capture_file *f, bool *known);
+
+#endif

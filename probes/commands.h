@@ -1,0 +1,10 @@
+/* The commands of `connleak`: each takes its own arguments, argv[0] being its name,
+ * and returns the program's exit code. */
+#ifndef CONNLEAK_COMMANDS_H
+#define CONNLEAK_COMMANDS_H
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DISAGREED = 3, EXIT_FINDING = 99 };
+
+int analyze_main(int argc, char **argv);
+
+#endif

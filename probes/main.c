@@ -1,0 +1,66 @@
+/* connleak: which command, and help that fits a screen. */
+#include "commands.h"
+
+#include "core/ident.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const struct command {
+    const char *name, *text;
+    int (*run)(int argc, char **argv); /* NULL: not part of this version */
+} commands[] = {
+    {"analyze", "what a capture says about connection reuse and leaks", analyze_main},
+    {"crosscheck", "compare a capture with the daemon's ledger", NULL},
+    {"replay", "", NULL},
+    {"whatif", "", NULL},
+    {"sockets", "", NULL},
+    {"resets", "", NULL},
+    {"run", "", NULL},
+    {"top", "", NULL},
+    {"explain", "", NULL},
+};
+
+static void help(FILE *to) {
+    fputs("Usage: connleak COMMAND [ARGUMENT]...\n"
+          "       connleak --help | --version\n"
+          "\n"
+          "Finds HTTP connections that leak or are not reused.\n"
+          "\n",
+          to);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (commands[i].run) fprintf(to, "  %-11s %s\n", commands[i].name, commands[i].text);
+    fputs("\n"
+          "connleak COMMAND --help says more about each; see also connleak(1).\n"
+          "Exit codes: 0 fine; 1 failed while running; 2 usage or input error; 3 a crosscheck\n"
+          "disagreed; 99 a finding named by --fail-on is there.\n",
+          to);
+}
+
+int main(int argc, char **argv) {
+    uint64_t seed;
+
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        help(stdout);
+        return EXIT_FINE;
+    }
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+        puts("connleak " CONNLEAK_VERSION);
+        return EXIT_FINE;
+    }
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed) hash_seed(seed);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name)) continue;
+        if (commands[i].run) return commands[i].run(argc - 1, argv + 1);
+        fprintf(stderr, "connleak: %s is not part of version " CONNLEAK_VERSION "\n", argv[1]);
+        return EXIT_USAGE;
+    }
+    fprintf(stderr, "connleak: %s: no such command; connleak --help lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

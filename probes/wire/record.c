@@ -1,0 +1,375 @@
+/* A connection's record: what its packets prove, and nulls for the rest. */
+#include "wire/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct dir *client_dir(const struct conn *c) {
+    return &c->dir[c->client];
+}
+static const struct dir *server_dir(const struct conn *c) {
+    return &c->dir[!c->client];
+}
+
+/* One byte more than was ever seen was acknowledged: a FIN that is not in the
+ * capture, or a lost byte. Nobody can tell. */
+static bool tail_is_unclear(const struct dir *d) {
+    return d->fin_off == NO_OFFSET && d->acked == d->max_end + 1 && d->acked > d->next;
+}
+
+static bool client_ended(const struct conn *c) {
+    return client_dir(c)->close_had != NO_OFFSET;
+}
+
+/* ---- who closed ---- */
+
+struct closing {
+    bool known;
+    uint8_t by, how; /* enum close_by, close_how */
+};
+
+/* Did this end, when it sent its first FIN or RST, have the other's FIN already? */
+static bool had_fin_of(const struct dir *mine, const struct dir *other) {
+    uint64_t last = other->fin_off != NO_OFFSET ? other->fin_off : other->max_end;
+
+    return mine->close_had != NO_OFFSET && mine->close_ack > 0 && (uint64_t)mine->close_ack > last;
+}
+
+/* The first FIN or RST in the capture, unless that segment itself says that the
+ * other end's FIN had come before it. */
+static struct closing find_closing(const struct conn *c) {
+    struct closing r = {.known = !(c->incomplete & INCOMPLETE_END)};
+    unsigned closer = c->closer;
+
+    if (closer == NO_END) return r;
+    r.how = c->close_how;
+    if (had_fin_of(&c->dir[closer], &c->dir[!closer])) {
+        closer = !closer;
+        r.how = HOW_FIN;
+        if (c->dir[closer].fin_off == NO_OFFSET) r.known = false;
+    }
+    r.by = closer == c->client ? BY_LOCAL : BY_REMOTE;
+    return r;
+}
+
+/* ---- early closes ---- */
+
+static bool messages_visible(const struct conn *c) {
+    return c->protocol == PROTO_HTTP1 || c->protocol == PROTO_NONE;
+}
+
+static enum early_verdict find_early(const struct conn *c, const struct closing *closing) {
+    const struct dir *cd = client_dir(c), *sd = server_dir(c);
+    bool server_first = closing->by == BY_REMOTE;
+
+    if (!messages_visible(c) || c->incomplete & INCOMPLETE_END || !closing->known) return EARLY_UNKNOWN;
+    if (!client_ended(c) || c->tunnelled) return EARLY_NO;
+    if (c->n_requests == 0) return c->requests_lost && c->protocol != PROTO_NONE ? EARLY_UNKNOWN : c->requests_lost ? EARLY_UNKNOWN : EARLY_NO;
+    if (cd->reading == READ_LOST || (sd->reading == READ_LOST && c->responses_lost)) return EARLY_UNKNOWN;
+    if (c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET)) { /* no answer begun */
+        if (c->responses_lost && c->n_responses == 0 && c->incomplete & INCOMPLETE_START) return EARLY_UNKNOWN;
+        return server_first ? EARLY_NO : EARLY_NO_RESPONSE;
+    }
+    if (!c->response_known) return EARLY_UNKNOWN;
+    if (c->response_at >= cd->close_had && cd->close_ack >= 0 && c->response_at != 0) return EARLY_NO_RESPONSE;
+    if (c->response_at == 0 && cd->close_had == 0 && cd->close_ack >= 0) return EARLY_NO_RESPONSE;
+    if (c->response_end == NO_OFFSET) return server_first ? EARLY_NO : EARLY_IN_BODY;
+    if (c->response_end > cd->close_had && cd->close_ack >= 0) return server_first ? EARLY_UNKNOWN : EARLY_IN_BODY;
+    if (c->body == 0) return EARLY_NO;
+    return cd->rst_packet && c->rst_cause != RST_CAUSE_DATA_AFTER_CLOSE ? EARLY_RST_AFTER_COMPLETE : EARLY_FIN_AFTER_COMPLETE;
+}
+
+/* What the first RST comes from, where the segments around it did not say (tcp.c). */
+static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
+    const struct dir *cd = client_dir(c), *sd = server_dir(c);
+
+    e->rst_cause = e->rst_cause_likely = c->rst_cause;
+    if (c->rst_cause != RST_CAUSE_NONE) return;
+    if (!cd->rst_packet || (sd->rst_packet && sd->rst_packet < cd->rst_packet)) {
+        if (sd->rst_packet && c->pending_n == 0 && c->n_requests && !c->requests_lost) e->rst_cause_likely = RST_CAUSE_ABORT;
+        return;
+    }
+    if (cd->close_had == 0) {
+        e->rst_cause_likely = RST_CAUSE_ABORT; /* nothing had come that could be unread */
+        return;
+    }
+    switch ((enum early_verdict)e->early) {
+    case EARLY_IN_BODY:
+        e->rst_cause = e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE;
+        break;
+    case EARLY_RST_AFTER_COMPLETE:
+    case EARLY_UNKNOWN: e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE; break;
+    case EARLY_NO:
+    case EARLY_NO_RESPONSE:
+    case EARLY_FIN_AFTER_COMPLETE: e->rst_cause_likely = RST_CAUSE_ABORT; break;
+    }
+}
+
+/* ---- evidence ---- */
+
+static void fill_end(struct wire_end *e, const struct dir *d, const struct dir *o, int64_t last_ns) {
+    uint64_t seen = d->next > d->max_end ? d->next : d->max_end;
+
+    e->packets = d->packets;
+    e->payload_packets = d->payload_packets;
+    e->bytes = d->fin_off != NO_OFFSET ? d->fin_off : seen;
+    e->acked_bytes = d->acked;
+    e->gap_bytes = d->gap_bytes;
+    e->fin_packet = d->fin_packet;
+    e->rst_packet = d->rst_packet;
+    e->last_payload_packet = d->last_payload_packet;
+    e->fin_ns = d->fin_ns;
+    e->rst_ns = d->rst_ns;
+    e->last_payload_ns = d->last_payload_ns;
+    e->zero_window_ns = d->zero_ns;
+    if (d->zero_since_ns && last_ns > d->zero_since_ns) e->zero_window_ns += last_ns - d->zero_since_ns;
+    e->zero_windows = d->zero_windows;
+    e->retransmits = d->retransmits;
+    e->duplicates = d->duplicates;
+    e->out_of_order = d->out_of_order;
+    e->overlap_conflicts = d->conflicts;
+    e->keepalives = d->keepalives;
+    e->gaps = d->gaps;
+    e->rsts = d->rsts;
+    e->bad_rsts = d->bad_rsts;
+    e->window_known = d->flags & DIR_SCALED;
+    e->window = (uint32_t)d->window << (d->scale == WIRE_NO_SCALE ? 0 : d->scale);
+    e->window_max = d->window_max;
+    e->unread_by_window = UNKNOWN_BYTES;
+    if (e->window_known && o->acked > 0) e->unread_by_window = e->window_max > e->window ? e->window_max - e->window : 0;
+}
+
+static void fill_history(struct wire_evidence *e, const struct conn *c) {
+    size_t n = 0;
+
+    if (c->first_from != c->client) e->history[n++] = '^';
+    for (unsigned i = 0; i < c->n_history; i++) {
+        unsigned from = (c->history[i] & 0x80) != 0;
+        char letter = (char)(c->history[i] & 0x7f);
+        e->history[n++] = from == c->client ? letter : (char)(letter | 0x20);
+    }
+    strcpy(e->conn_state, zeek_conn_state(c));
+}
+
+static void fill_exchanges(struct wire_evidence *e, const struct conn *c) {
+    uint64_t ring = c->n_exchanges > KEEP_FIRST ? (c->n_exchanges - KEEP_FIRST) % KEEP_LAST : 0;
+
+    if (!c->n_kept) return;
+    e->exchanges = calloc(c->n_kept, sizeof *e->exchanges);
+    if (!e->exchanges) abort();
+    for (uint32_t i = 0; i < c->n_kept; i++) {
+        uint32_t at = i;
+        if (i >= KEEP_FIRST && c->n_kept == KEEP_FIRST + KEEP_LAST) at = KEEP_FIRST + (uint32_t)((i - KEEP_FIRST + ring) % KEEP_LAST);
+        const struct kept_exchange *k = &c->kept[at];
+        struct wire_exchange *x = &e->exchanges[e->n_exchanges++];
+        x->request_packet = k->request_packet;
+        x->response_packet = k->response_packet;
+        x->body_announced = k->announced;
+        x->body_bytes = k->complete ? k->body_bytes : i + 1 == c->n_kept && k->status ? c->body : 0;
+        x->request_ns = k->request_ns;
+        x->response_ns = k->response_ns;
+        x->done_ns = k->done_ns;
+        x->status = k->status;
+        x->framing = k->framing;
+        x->complete = k->complete;
+        x->known = k->known;
+        memcpy(x->method, k->method, sizeof k->method);
+    }
+}
+
+static void copy_text(char *to, size_t room, const char *from) {
+    size_t len = from ? strnlen(from, room - 1) : 0;
+
+    if (len) memcpy(to, from, len);
+    to[len] = 0;
+}
+
+static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct closing *closing) {
+    const struct dir *cd = client_dir(c), *sd = server_dir(c);
+
+    e->first_packet = c->first_packet;
+    e->last_packet = c->last_packet;
+    e->syn_packet = c->syn_packet;
+    e->established_packet = c->established_packet;
+    e->close_packet = c->close_packet;
+    e->rst_packet = cd->rst_packet && (!sd->rst_packet || cd->rst_packet < sd->rst_packet) ? cd->rst_packet : sd->rst_packet;
+    e->first_request_packet = c->first_request_packet;
+    e->last_request_packet = c->last_request_packet;
+    e->last_response_packet = c->last_response_packet;
+    e->first_ns = c->first_ns;
+    e->last_ns = c->last_ns;
+    fill_end(&e->local, cd, sd, c->last_ns);
+    fill_end(&e->remote, sd, cd, c->last_ns);
+    e->acked_bytes = sd->acked;
+    e->requests_seen = (uint64_t)c->n_requests + c->cut_requests;
+    e->responses_seen = (uint64_t)c->n_responses + c->cut_responses;
+    e->excess_bytes = c->excess;
+    e->last_done_ns = c->done_ns;
+    e->pipelined = c->pipelined;
+    e->tunnelled = c->tunnelled;
+    if (!cd->packets || !sd->packets) c->incomplete |= INCOMPLETE_ONE_WAY;
+    if (cd->gap_bytes || sd->gap_bytes) c->incomplete |= INCOMPLETE_LOSS;
+    e->incomplete = c->incomplete;
+    e->early = (uint8_t)find_early(c, closing);
+    find_rst_cause(c, e);
+    e->unread_if_read_4096 = UNKNOWN_BYTES;
+    if (cd->rst_packet && cd->fin_off == NO_OFFSET) e->unread_if_read_4096 = sd->acked > 4096 ? sd->acked - 4096 : 0;
+    e->protocol = c->protocol;
+    e->roles = c->roles;
+    e->established = c->established_ns && cd->zeek == ZEEK_ESTABLISHED;
+    e->request_close = c->request_close;
+    e->response_close = c->response_close;
+    e->proxy_form = c->proxy_form;
+    copy_text(e->host, sizeof e->host, c->host);
+    copy_text(e->user_agent, sizeof e->user_agent, c->user_agent);
+    fill_history(e, c);
+    fill_exchanges(e, c);
+    e->tls = c->tls;
+    c->tls = NULL;
+}
+
+/* ---- the record ---- */
+
+static const char *tls_version_name(uint16_t v) {
+    switch (v) {
+    case 0x0300: return "SSLv3";
+    case 0x0301: return "TLSv1";
+    case 0x0302: return "TLSv1.1";
+    case 0x0303: return "TLSv1.2";
+    case 0x0304: return "TLSv1.3";
+    default: return NULL;
+    }
+}
+
+static void fill_times(struct lifecycle *l, const struct conn *c) {
+    const struct dir *cd = client_dir(c), *sd = server_dir(c);
+    int64_t closed = 0;
+
+    l->opened_ns = c->first_ns;
+    if (cd->flags & DIR_SYN) l->known |= KNOW_OPENED;
+    l->dialed_ns = c->established_ns;
+    if (cd->flags & DIR_SYN && c->established_ns) l->known |= KNOW_DIAL;
+    if (cd->fin_packet) closed = cd->fin_ns;
+    if (cd->rst_packet && (!closed || cd->rst_ns < closed)) closed = cd->rst_ns;
+    if (sd->rst_packet && (!closed || sd->rst_ns < closed)) closed = sd->rst_ns;
+    l->closed_ns = closed;
+    if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_CLOSED;
+}
+
+static void fill_bytes(struct lifecycle *l, const struct conn *c) {
+    const struct dir *cd = client_dir(c), *sd = server_dir(c);
+    bool whole = !(c->incomplete & (INCOMPLETE_START | INCOMPLETE_END | INCOMPLETE_LIMIT));
+
+    /* What the client's kernel took: after its own close, what it acknowledged. */
+    l->bytes_in = client_ended(c) ? sd->acked : sd->next;
+    if (whole && !tail_is_unclear(sd) && (!client_ended(c) || cd->close_ack >= 0 || sd->max_end <= sd->acked))
+        l->known |= KNOW_BYTES_IN;
+    l->bytes_out = cd->fin_off != NO_OFFSET ? cd->fin_off : cd->next > cd->max_end ? cd->next : cd->max_end;
+    if (whole && !tail_is_unclear(cd)) l->known |= KNOW_BYTES_OUT;
+}
+
+static void fill_unread(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {
+    const struct dir *cd = client_dir(c);
+
+    /* FIN is what close() sends when nothing is unread; RST after it came for another cause. */
+    if (cd->fin_packet && (!cd->rst_packet || e->rst_cause == RST_CAUSE_DATA_AFTER_CLOSE)) l->known |= KNOW_UNREAD;
+    if (cd->close_had == 0 && !(c->incomplete & INCOMPLETE_START)) l->known |= KNOW_UNREAD;
+    if (!client_ended(c)) l->known &= ~(uint32_t)KNOW_UNREAD;
+}
+
+static void fill_idle(struct lifecycle *l, const struct conn *c) {
+    int64_t since = c->idle_since_ns;
+
+    if (c->n_requests == 0 && c->protocol == PROTO_NONE) since = c->established_ns; /* dialed and never used */
+    l->idle_total_ns = c->idle_total_ns;
+    l->idle_since_ns = since;
+    if (since && l->state == LIFE_CLOSED) { /* the spell ended with the connection */
+        if (l->closed_ns > since) l->idle_total_ns += l->closed_ns - since;
+        l->idle_since_ns = 0;
+    }
+    if (!c->requests_lost && !c->responses_lost) l->known |= KNOW_IDLE;
+}
+
+static enum life_state find_state(const struct lifecycle *l, const struct conn *c) {
+    if (l->closed_ns) return LIFE_CLOSED;
+    if (c->incomplete & INCOMPLETE_END) return LIFE_OPEN;
+    if (c->tunnelled) return LIFE_OPAQUE;
+    if (!c->established_ns && !(c->incomplete & INCOMPLETE_START)) return LIFE_DIALING;
+    if (c->requests_lost || c->responses_lost) return LIFE_OPEN;
+    if (c->pending_n) return LIFE_ACTIVE;
+    return LIFE_IDLE;
+}
+
+static void fill_phase(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {
+    const struct dir *sd = server_dir(c);
+    enum close_phase phase = PHASE_NONE;
+
+    if (l->state != LIFE_CLOSED || !(l->known & KNOW_CLOSE)) return;
+    if (!c->established_ns && !(c->incomplete & INCOMPLETE_START))
+        phase = PHASE_DIALING;
+    else if (e->early == EARLY_UNKNOWN || e->early == EARLY_RST_AFTER_COMPLETE || e->early == EARLY_FIN_AFTER_COMPLETE || c->tunnelled)
+        return;
+    else if (e->early == EARLY_NO_RESPONSE)
+        phase = sd->reading == READ_HEAD ? PHASE_IN_HEADERS : PHASE_IN_REQUEST;
+    else if (e->early == EARLY_IN_BODY)
+        phase = PHASE_IN_BODY;
+    else if (c->requests_lost || c->responses_lost)
+        return;
+    else if (c->pending_n == 0)
+        phase = PHASE_IDLE;
+    else if (c->response_at != NO_OFFSET && c->response_end == NO_OFFSET)
+        phase = PHASE_IN_BODY;
+    else
+        phase = sd->reading == READ_HEAD ? PHASE_IN_HEADERS : PHASE_IN_REQUEST;
+    l->close_phase = (uint8_t)phase;
+    l->known |= KNOW_PHASE;
+}
+
+static void fill_messages(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {
+    l->requests = c->n_requests;
+    l->responses = c->n_responses;
+    if (!c->requests_lost && !c->responses_lost) l->known |= KNOW_REQUESTS;
+    l->early_closes = e->early == EARLY_IN_BODY;
+    if (e->early == EARLY_NO || e->early == EARLY_IN_BODY) l->known |= KNOW_EARLY_CLOSES;
+    l->body_announced = c->announced;
+    l->body_read = UNKNOWN_BYTES; /* what passed is known, what was read is not */
+    l->body_framing = c->framing;
+    if (c->n_responses && c->response_known && !c->responses_lost) l->known |= KNOW_BODY;
+    l->opaque = c->tunnelled || !messages_visible(c);
+}
+
+struct wire_record *record_make(const struct wire *w, struct conn *c) {
+    struct wire_record *r = calloc(1, sizeof *r);
+    struct closing closing = find_closing(c);
+    struct lifecycle *l;
+
+    (void)w;
+    if (!r) abort();
+    l = &r->life;
+    fill_evidence(&r->evidence, c, &closing);
+    l->id = c->id;
+    l->evidence = &r->evidence;
+    l->observer = OBSERVER_CAPTURE;
+    l->side = SIDE_CLIENT;
+    l->flow = (struct flow_key){c->ends[c->client], c->ends[!c->client]};
+    fill_times(l, c);
+    fill_bytes(l, c);
+    fill_messages(l, c, &r->evidence);
+    l->state = (uint8_t)find_state(l, c);
+    fill_idle(l, c);
+    fill_unread(l, c, &r->evidence);
+    l->close_by = closing.by;
+    l->close_how = closing.how;
+    if (closing.known) l->known |= KNOW_CLOSE;
+    l->rst_sent = client_dir(c)->rst_packet != 0;
+    l->rst_received = server_dir(c)->rst_packet != 0;
+    l->fin_received = server_dir(c)->fin_packet != 0;
+    if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_RST_SENT | KNOW_RST_RECEIVED;
+    fill_phase(l, c, &r->evidence);
+    if (r->evidence.tls) l->tls_version = tls_version_name(r->evidence.tls->version);
+    if (r->evidence.host[0] && !c->proxy_form) {
+        r->key = (struct life_key){"http", r->evidence.host, "", 1};
+        l->key = &r->key;
+    }
+    return r;
+}

@@ -1,0 +1,425 @@
+/* TCP: from segments to two streams of bytes in order.
+ *
+ * The common case (next in order, nothing held) hands the segment's bytes on where
+ * they lie. Everything else is held until the hole before it is filled, or until it
+ * is plain that the capture, and not the receiver, lacks those bytes: the receiver
+ * acknowledged them, and PATIENCE more segments brought no late copy.
+ *
+ * A segment is read after the bytes that its sender had received when it was sent
+ * (its ACK says so). So an answer never comes before its request, however the
+ * capture was shuffled. */
+#include "wire/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE 12               /* segments; the disorder of a capture is shorter */
+#define COPY_NS MSEC(50)          /* copies of one packet come together; retransmissions take longer */
+#define PLAUSIBLE ((int64_t)1 << 30) /* no window reaches further (RFC 7323 section 2.3) */
+
+/* A sequence number near the stream's present position as an offset. */
+static int64_t offset_of(const struct dir *d, uint32_t seq) {
+    uint32_t at = d->base_seq + (uint32_t)d->next;
+    return (int64_t)d->next + (int32_t)(seq - at);
+}
+
+static bool is_copy(struct conn *c, struct dir *d, const struct wire_segment *s) {
+    uint32_t print;
+
+    if (s->ident >> 16 == 0 && s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST))) return false;
+    print = (s->seq * 0x9e3779b1u) ^ (s->ack * 0x85ebca6bu) ^ (s->ident * 0xc2b2ae35u) ^
+            ((s->len << 8 | s->flags) * 0x27d4eb2fu) ^ s->window;
+    if (s->at_ns - c->last_ns < COPY_NS && s->at_ns - c->last_ns > -COPY_NS)
+        for (int i = 0; i < 3; i++)
+            if (d->print[i] == print) return true;
+    d->print[2] = d->print[1];
+    d->print[1] = d->print[0];
+    d->print[0] = print;
+    return false;
+}
+
+/* ---- delivery ---- */
+
+static void reach_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns) {
+    struct dir *d = &c->dir[from];
+
+    if (d->next < d->fin_off || d->flags & DIR_ENDED) return;
+    d->flags |= DIR_ENDED;
+    read_end(w, c, from, at_ns);
+}
+
+static void deliver_gap(struct wire *w, struct conn *c, unsigned from, uint64_t len, int64_t at_ns, uint64_t packet) {
+    struct dir *d = &c->dir[from];
+
+    d->gap_bytes += len;
+    d->gaps++;
+    d->next += len;
+    history_count(c, from, 'G', d->gaps);
+    read_piece(w, c, from, (struct piece){.len = len, .at_ns = at_ns, .packet = packet});
+}
+
+/* Bytes at `off`, of which `captured` are here; what was delivered before is left out. */
+static void deliver(struct wire *w, struct conn *c, unsigned from, const uint8_t *bytes, uint64_t off, uint64_t end,
+                    uint32_t captured, int64_t at_ns, uint64_t packet) {
+    struct dir *d = &c->dir[from];
+    uint64_t skip = d->next - off;
+
+    if (end <= d->next) return;
+    if (captured > skip) {
+        struct piece p = {bytes + skip, captured - skip, at_ns, packet, skip == 0};
+        d->next += p.len;
+        read_piece(w, c, from, p);
+    }
+    if (d->next < end) {
+        d->flags |= DIR_CUT;
+        c->incomplete |= INCOMPLETE_SNAPLEN;
+        deliver_gap(w, c, from, end - d->next, at_ns, packet);
+    }
+    reach_end(w, c, from, at_ns);
+}
+
+static bool drain_one(struct wire *w, struct conn *c, unsigned from) {
+    struct dir *d = &c->dir[from];
+    struct held *h = d->held;
+
+    if (!h || h->off > d->next || h->needs > c->dir[!from].next) return false;
+    d->held = h->next;
+    w->held_bytes -= h->captured;
+    deliver(w, c, from, h->bytes, h->off, h->end, h->captured, h->at_ns, h->packet);
+    free(h);
+    return true;
+}
+
+static void drain(struct wire *w, struct conn *c) {
+    while (drain_one(w, c, 0) || drain_one(w, c, 1)) continue;
+    for (int i = 0; i < 2; i++)
+        if (!c->dir[i].held && c->dir[i].acked <= c->dir[i].next) c->dir[i].waited = 0;
+}
+
+/* Declares lost what was proven to have arrived (`proven`), or what stands in the
+ * way in any case. True if a stream moved. */
+static bool give_up(struct wire *w, struct conn *c, unsigned from, bool proven) {
+    struct dir *d = &c->dir[from];
+    const struct held *h = d->held, *waits = c->dir[!from].held;
+    uint64_t to = d->acked;
+
+    if (d->fin_off != NO_OFFSET && to > d->fin_off) to = d->fin_off;
+    if (h && (to > h->off || !proven)) to = h->off;
+    if (!h && (!proven || to == d->next + 1)) return false; /* one more than was seen may be a FIN that was lost */
+    if (to <= d->next) return false;
+    deliver_gap(w, c, from, to - d->next, h ? h->at_ns : waits ? waits->at_ns : c->last_ns,
+                h ? h->packet : waits ? waits->packet : c->last_packet);
+    d->waited = 0;
+    reach_end(w, c, from, c->last_ns);
+    return true;
+}
+
+static bool is_one_way(const struct conn *c, unsigned from) {
+    return c->dir[!from].packets == 0;
+}
+
+/* Called while something waits: one more segment of this connection has come. */
+static void lose_patience(struct wire *w, struct conn *c) {
+    for (unsigned i = 0; i < 2; i++) {
+        struct dir *d = &c->dir[i];
+        if (!d->held && d->acked <= d->next) continue;
+        if (d->waited < UINT8_MAX) d->waited++;
+        if (d->waited <= PATIENCE) continue;
+        if (give_up(w, c, i, true) || (is_one_way(c, i) && give_up(w, c, i, false))) drain(w, c);
+    }
+}
+
+void tcp_flush(struct wire *w, struct conn *c) {
+    bool moved;
+
+    do {
+        drain(w, c);
+        moved = give_up(w, c, 0, true) || give_up(w, c, 1, true);
+        for (unsigned i = 0; i < 2 && !moved; i++) moved = is_one_way(c, i) && give_up(w, c, i, false);
+    } while (moved);
+    for (unsigned i = 0; i < 2; i++) {
+        struct dir *d = &c->dir[i];
+        while (d->held) { /* never proven to have been received: not part of what was said */
+            struct held *h = d->held;
+            d->held = h->next;
+            w->held_bytes -= h->captured;
+            free(h);
+        }
+    }
+}
+
+/* ---- holding ---- */
+
+static void count_conflicts(struct dir *d, const struct wire_segment *s, uint64_t off) {
+    for (const struct held *h = d->held; h && h->off < off + s->captured; h = h->next) {
+        uint64_t lo = h->off > off ? h->off : off, hi = h->off + h->captured;
+        if (hi > off + s->captured) hi = off + s->captured;
+        if (lo < hi && memcmp(h->bytes + (lo - h->off), s->payload + (lo - off), hi - lo)) {
+            d->conflicts++;
+            return;
+        }
+    }
+}
+
+static void hold(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, uint64_t off,
+                 uint64_t needs) {
+    struct dir *d = &c->dir[from];
+    struct held **at = &d->held, *h;
+    uint64_t end = off + s->len, mine = 0;
+
+    for (h = d->held; h; h = h->next) mine += h->captured;
+    if (w->held_bytes + s->captured > w->limits.held_bytes || mine + s->captured > w->limits.held_per_conn) {
+        /* No more room: what waits is read as if the hole were lost. */
+        c->incomplete |= INCOMPLETE_LIMIT;
+        if (!give_up(w, c, from, false) && !give_up(w, c, !from, true)) return;
+        drain(w, c);
+        if (off > d->next) return; /* becomes a gap itself */
+    }
+    count_conflicts(d, s, off);
+    while (*at && (*at)->off <= off) {
+        if ((*at)->off == off && (*at)->end >= end) return; /* the first copy is kept */
+        at = &(*at)->next;
+    }
+    h = malloc(sizeof *h + s->captured);
+    if (!h) abort();
+    *h = (struct held){*at, s->at_ns, s->packet, off, end, needs, s->captured};
+    memcpy(h->bytes, s->payload, s->captured);
+    *at = h;
+    w->held_bytes += s->captured;
+}
+
+/* ---- what a segment says ---- */
+
+static void take_syn(struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from], *o = &c->dir[!from];
+    bool is_answer = s->flags & TCP_ACK;
+
+    if (d->flags & DIR_SYN) return;
+    if (!(d->flags & DIR_BASED)) {
+        d->base_seq = s->seq + 1;
+        d->flags |= DIR_BASED;
+    } else if (d->base_seq != s->seq + 1) {
+        return; /* its stream was begun elsewhere already */
+    }
+    d->flags |= DIR_SYN;
+    if (s->window_scale != WIRE_NO_SCALE) d->scale = s->window_scale;
+    if (o->flags & DIR_SYN) { /* both were seen: scaling holds if both offered it */
+        if (s->window_scale == WIRE_NO_SCALE || o->scale == WIRE_NO_SCALE) d->scale = o->scale = 0;
+        d->flags |= DIR_SCALED;
+        o->flags |= DIR_SCALED;
+    } else if (s->window_scale == WIRE_NO_SCALE) {
+        d->scale = WIRE_NO_SCALE;
+    }
+    if (is_answer) {
+        if (!c->established_ns) c->established_ns = s->at_ns, c->established_packet = s->packet;
+        if (!c->syn_packet) c->syn_packet = s->packet;
+    } else {
+        c->syn_packet = s->packet;
+        if (c->incomplete & INCOMPLETE_START && c->dir[from].next == 0) c->client = (uint8_t)from;
+        c->roles = ROLES_HANDSHAKE;
+    }
+}
+
+static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *o = &c->dir[!from]; /* whose bytes are acknowledged */
+    int64_t off;
+
+    if (!(o->flags & DIR_BASED)) { /* the first that is heard of that stream: it stands here */
+        o->base_seq = s->ack;
+        o->flags |= DIR_BASED;
+    }
+    off = offset_of(o, s->ack);
+    if (off < 0 || off > (int64_t)o->max_end + PLAUSIBLE) return;
+    if (o->fin_off != NO_OFFSET && (uint64_t)off > o->fin_off) {
+        off = (int64_t)o->fin_off;
+        o->flags |= DIR_FIN_ACKED;
+    }
+    if ((uint64_t)off > o->acked) o->acked = (uint64_t)off;
+}
+
+static void take_window(struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from], *o = &c->dir[!from];
+    uint64_t edge;
+    uint32_t window;
+
+    if (s->flags & TCP_RST) return;
+    d->window = s->window;
+    if (s->window == 0 && !(s->flags & TCP_SYN)) {
+        if (!d->zero_since_ns) {
+            d->zero_since_ns = s->at_ns ? s->at_ns : 1;
+            history_count(c, from, 'W', ++d->zero_windows);
+        }
+    } else if (d->zero_since_ns) {
+        d->zero_ns += s->at_ns > d->zero_since_ns ? s->at_ns - d->zero_since_ns : 0;
+        d->zero_since_ns = 0;
+    }
+    window = (uint32_t)s->window << (s->flags & TCP_SYN || d->scale == WIRE_NO_SCALE ? 0 : d->scale);
+    if (window > d->window_max) d->window_max = window;
+    edge = o->acked + window;
+    if (edge > d->edge) d->edge = edge;
+}
+
+static void take_payload(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+    struct dir *d = &c->dir[from], *o = &c->dir[!from];
+    struct wire_segment cut;
+    uint64_t end, needs = 0;
+    int64_t ack;
+
+    if (off < 0) { /* begins before what is known of the stream */
+        if (off + (int64_t)s->len <= 0) {
+            d->retransmits++;
+            return;
+        }
+        cut = *s;
+        cut.payload += cut.captured < -off ? cut.captured : (uint32_t)-off;
+        cut.captured -= cut.captured < -off ? cut.captured : (uint32_t)-off;
+        cut.len -= (uint32_t)-off;
+        s = &cut;
+        off = 0;
+    }
+    if (off > (int64_t)d->max_end + PLAUSIBLE) return; /* not of this stream */
+    end = (uint64_t)off + s->len;
+    d->payload_packets++;
+    if (!d->first_payload_packet) d->first_payload_packet = s->packet;
+    if (end <= d->max_end) {
+        if (s->len <= 1 && end == d->max_end && d->acked + 1 >= end) {
+            d->keepalives++;
+            return;
+        }
+        if (end <= d->next || d->held) {
+            bool old = end <= d->next;
+            for (const struct held *h = d->held; h && !old; h = h->next) old = h->off <= (uint64_t)off && h->end >= end;
+            if (old) {
+                d->retransmits++;
+                history_count(c, from, 'T', d->retransmits);
+            } else {
+                d->out_of_order++;
+            }
+        } else {
+            d->out_of_order++;
+        }
+    } else {
+        d->max_end = end;
+        d->last_payload_packet = s->packet;
+        d->last_payload_ns = s->at_ns;
+    }
+    history_add(c, from, 'D');
+    if (end <= d->next || (d->fin_off != NO_OFFSET && (uint64_t)off >= d->fin_off)) return;
+    ack = s->flags & TCP_ACK ? offset_of(o, s->ack) : 0;
+    if (ack > 0 && ack <= (int64_t)o->max_end + PLAUSIBLE) needs = (uint64_t)ack;
+    if (o->fin_off != NO_OFFSET && needs > o->fin_off) needs = o->fin_off;
+    if ((uint64_t)off <= d->next && !d->held && needs <= o->next) {
+        deliver(w, c, from, s->payload, (uint64_t)off, end, s->captured, s->at_ns, s->packet);
+        return;
+    }
+    hold(w, c, from, s, (uint64_t)off, needs);
+}
+
+/* The first FIN or RST decides who ended it, and what the client had received by then. */
+static void first_end(struct conn *c, unsigned from, enum close_how how, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from];
+
+    if (d->close_had == NO_OFFSET) {
+        d->close_had = c->dir[!from].acked;
+        d->close_ack = s->flags & TCP_ACK ? offset_of(&c->dir[!from], s->ack) : -1;
+    }
+    if (c->closer != NO_END) return;
+    c->closer = (uint8_t)from;
+    c->close_how = (uint8_t)how;
+    c->close_packet = s->packet;
+}
+
+static void take_fin(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+    struct dir *d = &c->dir[from];
+    uint64_t at;
+
+    if (off < 0) return;
+    at = (uint64_t)off + s->len;
+    if (d->fin_off != NO_OFFSET || at < d->next) return; /* again, or before bytes that were read */
+    history_add(c, from, 'F');
+    d->fin_off = at;
+    d->fin_packet = s->packet;
+    d->fin_ns = s->at_ns;
+    if (d->acked > at) d->acked = at, d->flags |= DIR_FIN_ACKED;
+    first_end(c, from, HOW_FIN, s);
+    reach_end(w, c, from, s->at_ns);
+    if (c->dir[!from].fin_off != NO_OFFSET) c->ended = true;
+}
+
+/* RFC 9293 section 3.10.7.4: a RST counts if it lies in the receiver's window. The
+ * receiver's next expected byte is at least what it acknowledged. */
+static bool rst_is_valid(const struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+    const struct dir *d = &c->dir[from], *o = &c->dir[!from];
+    uint64_t window;
+
+    if (!(d->flags & DIR_BASED)) return true;
+    if (!(d->flags & DIR_SYN) && o->flags & DIR_SYN && d->packets <= 1) /* the answer to a SYN */
+        return !(s->flags & TCP_ACK) || s->ack == o->base_seq + (uint32_t)o->max_end;
+    if (off < 0) return off >= -1 && d->acked == 0;
+    window = o->edge > d->acked ? o->edge - d->acked : 0;
+    if (!(o->flags & DIR_SCALED)) window = (uint64_t)PLAUSIBLE;
+    return (uint64_t)off >= d->acked && (uint64_t)off <= d->acked + window + 1;
+}
+
+static enum rst_cause rst_cause_of(const struct conn *c, unsigned from, const struct wire_segment *s) {
+    const struct dir *d = &c->dir[from], *o = &c->dir[!from];
+
+    if (!(d->flags & DIR_SYN) && o->flags & DIR_SYN && !c->established_ns) return RST_CAUSE_REFUSED;
+    /* Closed already (FIN sent), and bytes of the other end came that were never acknowledged. A
+     * socket that is gone answers without ACK and with the other's number (RFC 9293 3.10.7.1);
+     * close() with bytes unread sends RST with ACK. */
+    if (d->fin_off != NO_OFFSET && o->max_end > o->acked) return RST_CAUSE_DATA_AFTER_CLOSE;
+    if (d->fin_off != NO_OFFSET && !(s->flags & TCP_ACK)) return RST_CAUSE_DATA_AFTER_CLOSE;
+    return RST_CAUSE_NONE; /* record.c decides, when the last response is known */
+}
+
+static void take_rst(struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+    struct dir *d = &c->dir[from];
+
+    if (!rst_is_valid(c, from, s, off)) {
+        if (d->bad_rsts < UINT16_MAX) d->bad_rsts++;
+        return;
+    }
+    if (d->rsts < UINT16_MAX) d->rsts++;
+    if (d->rst_packet) return;
+    history_add(c, from, 'R');
+    d->rst_packet = s->packet;
+    d->rst_ns = s->at_ns;
+    if (!c->dir[!from].rst_packet) c->rst_cause = (uint8_t)rst_cause_of(c, from, s);
+    first_end(c, from, HOW_RST, s);
+    c->ended = true;
+}
+
+void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from];
+    int64_t off;
+
+    d->packets++;
+    if (is_copy(c, d, s)) {
+        d->duplicates++;
+        c->last_packet = s->packet;
+        return;
+    }
+    c->last_packet = s->packet;
+    c->last_ns = s->at_ns;
+    if (s->flags & TCP_SYN)
+        take_syn(c, from, s);
+    else if (!(d->flags & DIR_BASED) && !(s->flags & TCP_RST)) {
+        d->base_seq = s->seq;
+        d->flags |= DIR_BASED;
+    }
+    off = offset_of(d, s->flags & TCP_SYN ? s->seq + 1 : s->seq);
+    if (s->flags & TCP_ACK) take_ack(c, from, s);
+    zeek_segment(c, from, s);
+    take_window(c, from, s);
+    if (s->len && !(s->flags & TCP_RST)) /* a RST may carry a text for people (RFC 9293 3.5.3): not of the stream */
+        take_payload(w, c, from, s, off);
+    else if (off + 1 == (int64_t)d->max_end && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && d->max_end)
+        d->keepalives++;
+    if (s->flags & TCP_FIN && !(s->flags & TCP_RST)) take_fin(w, c, from, s, off);
+    if (s->flags & TCP_RST) take_rst(c, from, s, off);
+    if (c->dir[0].held || c->dir[1].held || c->dir[0].acked > c->dir[0].next || c->dir[1].acked > c->dir[1].next) {
+        drain(w, c);
+        lose_patience(w, c);
+    }
+}

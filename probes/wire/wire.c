@@ -1,0 +1,265 @@
+/* Which connection a segment belongs to, and when one is over. */
+#include "wire/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct wire *wire_new(const struct wire_limits *limits) {
+    struct wire *w = calloc(1, sizeof *w);
+
+    if (!w) abort();
+    w->limits = *limits;
+    w->linger_first = w->linger_last = NO_INDEX;
+    w->now_ns = INT64_MIN;
+    table_init(w);
+    return w;
+}
+
+static void conn_clear(struct wire *w, struct conn *c) {
+    for (int i = 0; i < 2; i++) {
+        struct dir *d = &c->dir[i];
+        while (d->held) {
+            struct held *h = d->held;
+            d->held = h->next;
+            w->held_bytes -= h->captured;
+            free(h);
+        }
+    }
+    read_free(w, c);
+    if (c->pending != c->pending_inline) free(c->pending);
+    free(c->kept);
+    free(c->host);
+    free(c->user_agent);
+    free(c->tls);
+}
+
+void wire_free(struct wire **wp) {
+    struct wire *w = *wp;
+    struct wire_record *r;
+
+    if (!w) return;
+    wire_finish(w);
+    while ((r = wire_next(w))) wire_record_free(&r);
+    for (int side = 0; side < 2; side++)
+        while (w->n_spare[side]) h1_free(&w->spare[side][--w->n_spare[side]]);
+    for (uint32_t i = 0; i < w->n_chunks; i++) free(w->chunks[i]);
+    free(w->chunks);
+    free(w->slots);
+    free(w->tombs);
+    free(w->out);
+    free(w);
+    *wp = NULL;
+}
+
+static void push_record(struct wire *w, struct wire_record *r) {
+    if (w->out_n == w->out_room) {
+        size_t room = w->out_room ? w->out_room * 2 : 64;
+        struct wire_record **out = malloc(room * sizeof *out);
+        if (!out) abort();
+        for (size_t i = 0; i < w->out_n; i++) out[i] = w->out[(w->out_first + i) % w->out_room];
+        free(w->out);
+        w->out = out;
+        w->out_first = 0;
+        w->out_room = room;
+    }
+    w->out[(w->out_first + w->out_n++) % w->out_room] = r;
+}
+
+struct wire_record *wire_next(struct wire *w) {
+    struct wire_record *r;
+
+    if (w->out_n == 0) return NULL;
+    r = w->out[w->out_first];
+    w->out_first = (w->out_first + 1) % w->out_room;
+    w->out_n--;
+    return r;
+}
+
+static void linger_leave(struct wire *w, struct conn *c) {
+    if (!c->lingers) return;
+    if (c->older != NO_INDEX)
+        conn_at(w, c->older)->newer = c->newer;
+    else
+        w->linger_first = c->newer;
+    if (c->newer != NO_INDEX)
+        conn_at(w, c->newer)->older = c->older;
+    else
+        w->linger_last = c->older;
+    c->lingers = false;
+    w->n_linger--;
+}
+
+/* An ended connection waits for the packets that are still under way to it. */
+static void linger_enter(struct wire *w, struct conn *c, uint32_t index) {
+    c->older = w->linger_last;
+    c->newer = NO_INDEX;
+    if (c->older != NO_INDEX)
+        conn_at(w, c->older)->newer = index;
+    else
+        w->linger_first = index;
+    w->linger_last = index;
+    c->lingers = true;
+    c->ended_ns = w->now_ns;
+    w->n_linger++;
+    w->totals.open--;
+}
+
+static void finish(struct wire *w, uint32_t index) {
+    struct conn *c = conn_at(w, index);
+
+    if (c->lingers)
+        linger_leave(w, c);
+    else
+        w->totals.open--;
+    tcp_flush(w, c);
+    push_record(w, record_make(w, c));
+    table_remove(w, index);
+    if (c->ended) table_bury(w, c->hash);
+    conn_clear(w, c);
+    conn_give(w, index);
+}
+
+static void reap(struct wire *w) {
+    while (w->linger_first != NO_INDEX) {
+        const struct conn *c = conn_at(w, w->linger_first);
+        if (w->n_linger <= w->limits.lingering && w->now_ns - c->ended_ns < w->limits.linger_ns) break;
+        finish(w, w->linger_first);
+    }
+}
+
+/* Does this segment begin another connection between the same two ends? */
+static bool begins_anew(const struct conn *c, unsigned from, const struct wire_segment *s) {
+    const struct dir *d = &c->dir[from], *o = &c->dir[!from];
+
+    if (!(s->flags & TCP_SYN) || s->flags & TCP_RST) return false;
+    if (d->flags & DIR_BASED && d->base_seq == s->seq + 1) return false; /* again, or late */
+    if (s->flags & TCP_ACK) return c->ended && d->flags & DIR_SYN;
+    if (d->flags & DIR_SYN) return true;
+    /* A SYN of the end that was not seen to send one: simultaneous open, unless all this is over. */
+    return c->ended || d->flags & DIR_BASED || !(o->flags & DIR_SYN);
+}
+
+static uint32_t begin(struct wire *w, const struct endpoint ends[2], uint32_t hash, unsigned from,
+                      const struct wire_segment *s) {
+    uint32_t index = conn_take(w);
+    struct conn *c = conn_at(w, index);
+
+    memcpy(c->ends, ends, sizeof c->ends);
+    c->hash = hash;
+    c->newer = c->older = NO_INDEX;
+    c->id = ++w->totals.connections;
+    c->first_ns = s->at_ns;
+    c->first_packet = s->packet;
+    c->client = c->first_from = (uint8_t)from;
+    c->roles = ROLES_ASSUMED;
+    c->closer = NO_END;
+    c->response_at = c->response_end = NO_OFFSET;
+    c->last_reader = NO_END;
+    c->response_known = true;
+    c->pending = c->pending_inline;
+    c->pending_room = sizeof c->pending_inline;
+    for (int i = 0; i < 2; i++) {
+        c->dir[i].fin_off = NO_OFFSET;
+        c->dir[i].close_had = NO_OFFSET;
+    }
+    if (s->flags & TCP_SYN) {
+        c->roles = ROLES_HANDSHAKE;
+        if (s->flags & TCP_ACK) c->client = (uint8_t)!from;
+    } else {
+        c->incomplete |= INCOMPLETE_START;
+        c->requests_lost = c->responses_lost = true;
+    }
+    table_add(w, index);
+    if (++w->totals.open > w->totals.open_peak) w->totals.open_peak = w->totals.open;
+    return index;
+}
+
+/* The two ends in the order of their bytes, so that both directions are found. */
+static unsigned order_ends(const struct wire_segment *s, struct endpoint ends[2]) {
+    bool swap = memcmp(&s->src, &s->dst, sizeof s->src) > 0;
+
+    ends[swap] = s->src;
+    ends[!swap] = s->dst;
+    return swap;
+}
+
+static uint32_t hash_ends(const struct endpoint ends[2]) {
+    struct flow_key key = {ends[0], ends[1]};
+    return (uint32_t)flow_hash(&key);
+}
+
+void wire_prefetch(const struct wire *w, const struct wire_segment *s) {
+    struct endpoint ends[2];
+
+    order_ends(s, ends);
+    __builtin_prefetch(&w->slots[hash_ends(ends) & w->mask]);
+}
+
+void wire_feed(struct wire *w, const struct wire_segment *s) {
+    struct endpoint ends[2];
+    unsigned from = order_ends(s, ends);
+    uint32_t hash = hash_ends(ends), index = table_find(w, ends, hash);
+    struct conn *c;
+
+    if (s->at_ns > w->now_ns) w->now_ns = s->at_ns;
+    w->totals.segments++;
+    w->totals.payload_bytes += s->len;
+    if (index != NO_INDEX && begins_anew(conn_at(w, index), from, s)) {
+        if (!conn_at(w, index)->ended) conn_at(w, index)->incomplete |= INCOMPLETE_END;
+        finish(w, index);
+        index = NO_INDEX;
+    }
+    if (index == NO_INDEX) {
+        if (!(s->flags & TCP_SYN) && table_is_tomb(w, hash)) {
+            w->totals.strays++;
+            return;
+        }
+        index = begin(w, ends, hash, from, s);
+    }
+    c = conn_at(w, index);
+    tcp_segment(w, c, from, s);
+    if (c->ended && !c->lingers) linger_enter(w, c, index);
+    reap(w);
+}
+
+struct by_id {
+    uint64_t id;
+    uint32_t index;
+};
+static int compare_ids(const void *a, const void *b) {
+    const struct by_id *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* In the order of their beginning, not of the table. */
+void wire_finish(struct wire *w) {
+    size_t n = w->n_slots_used, k = 0;
+    struct by_id *list = malloc((n ? n : 1) * sizeof *list);
+
+    if (!list) abort();
+    for (uint64_t i = 0; i <= w->mask; i++) {
+        if (!w->slots[i]) continue;
+        list[k].index = (uint32_t)w->slots[i] - 1;
+        list[k].id = conn_at(w, list[k].index)->id;
+        k++;
+    }
+    qsort(list, k, sizeof *list, compare_ids);
+    for (size_t i = 0; i < k; i++) {
+        struct conn *c = conn_at(w, list[i].index);
+        if (!c->ended) c->incomplete |= INCOMPLETE_CAPTURE_ENDED;
+        finish(w, list[i].index);
+    }
+    free(list);
+}
+
+const struct wire_totals *wire_totals(const struct wire *w) {
+    return &w->totals;
+}
+
+void wire_record_free(struct wire_record **rp) {
+    if (!*rp) return;
+    free((*rp)->evidence.tls);
+    free((*rp)->evidence.exchanges);
+    free(*rp);
+    *rp = NULL;
+}
