@@ -9,7 +9,8 @@
 #   make deps       install the Debian packages that are missing: for run, test and demo
 #   make check      the tests that need no privileges and no network: unit, prop, corpus, captures
 #   make asan       the C tests under AddressSanitizer and UBSan
-#   make fuzz       fuzz the parsers
+#   make fuzz       fuzz the parsers, each for FUZZ_TIME seconds (60): libFuzzer where clang has it,
+#                   else random changes to the corpus; what is found goes to build/fuzz
 #   make bench      CPU, rate and memory beside other proxies
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
 #   make params     rewrite conf/connleakd.conf and the list in its manual from core/tbl/params.h
@@ -35,7 +36,7 @@ JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
 LLHTTP     ?= /usr/share/llhttp
 LLHTTP_INC ?= /usr/share/include/llhttp
 CC      ?= cc
-B       := build$(if $(SAN),/san)$(if $(DEBUG),/debug)
+B       := build$(if $(LIBFUZZER),/fuzz)$(if $(SAN),/san)$(if $(DEBUG),/debug)
 Q       := $(if $(V),,@)
 VERSION := 0.1.0
 
@@ -43,7 +44,7 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
 HARDEN  := $(if $(SAN)$(DEBUG),,-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE)
 OPT     := $(if $(DEBUG)$(SAN),-O1 -fno-omit-frame-pointer,-O2)
 comma   := ,
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined) $(if $(LIBFUZZER),-fsanitize=fuzzer-no-link)
 CFLAGS  ?= -g
 ALL_CFLAGS  = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP -Idaemon -Iprobes -DCONNLEAK_VERSION='"$(VERSION)"' $(CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLAGS)
@@ -77,7 +78,7 @@ LIBRECORD := $(B)/librecord.a
 LIBIO     := $(B)/libio.a
 LIBCONF   := $(B)/libconf.a
 
-.PHONY: all help deps run demo test check asan fuzz bench lint fmt params install uninstall clean tests
+.PHONY: all help deps run demo test check asan fuzz fuzzers bench lint fmt params install uninstall clean tests
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
@@ -120,7 +121,13 @@ $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counter
 $(ADMIN_TESTS): TEST_LIBS := -levent
 $(B)/tests/unit/t_admin_target: $(B)/daemon/admin/target.o
 
-tests: $(TESTS)
+# Fuzz targets: plain programs that take files, or libFuzzer's (tests/fuzz/onefile.c says how).
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))
+$(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
+$(FUZZERS): ALL_LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
+
+tests: $(TESTS) $(FUZZERS)
+fuzzers: $(FUZZERS)
 
 # --- what is needed ---
 
@@ -157,6 +164,10 @@ check:
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 tests
 	@tests/run --asan
+
+FUZZ_TIME ?= 60
+fuzz:
+	@MAKE="$(MAKE) --no-print-directory -j$(JOBS)" tests/fuzz/run $(FUZZ_TIME)
 
 # --- care ---
 

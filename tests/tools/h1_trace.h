@@ -27,6 +27,7 @@ struct h1_trace {
     size_t piece;            /* bytes a feed; 0: all at once */
     uint32_t seed;           /* not 0: pieces of random sizes up to `piece` */
     bool no_eof;             /* do not end the stream after the last byte */
+    void (*on_head)(enum h1_side side, const struct h1_head *head, const uint8_t *bytes); /* may be NULL */
 
     char *text; /* out */
     size_t text_len, text_room;
@@ -162,6 +163,7 @@ __attribute__((unused)) static void h1_trace_run(struct h1_trace *t, const uint8
                 enum body_framing framing = t->side == H1_REQUEST ? h1_request_framing(hd, &length)
                                                                   : h1_response_framing(hd, t->head_only, &length);
                 h1_trace_head(t, hd, bytes + at + done - hd->bytes, framing, length);
+                if (t->on_head) t->on_head(t->side, hd, bytes + at + done - hd->bytes);
                 h1_begin_body(h, framing, length);
                 bool bare = framing == FRAMING_NONE || (framing == FRAMING_LENGTH && length == 0);
                 H1_TRACE_MUST(h1_between(h) == bare);

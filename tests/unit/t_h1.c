@@ -816,7 +816,7 @@ TEST(random_cuts_and_skips_read_the_same) {
             seed = seed * 1664525u + 1013904223u;
             struct h1_trace t = {.seed = seed | 1, .piece = 1 + (seed >> 8) % 40, .resets = round & 1};
             check_cut(streams[i].side, streams[i].bytes, len, whole.text, t, "random cuts,", round);
-            t.skip = !strstr(whole.text, "trailer");
+            t.skip = true;
             check_cut(streams[i].side, streams[i].bytes, len, whole.text, t, "random cuts and skips,", round);
             t.skip = false;
             t.head_only = true;
