@@ -25,7 +25,7 @@ struct admin;
 
 /* Numbers that neither the pool nor the ledger has. */
 struct admin_gauges {
-    uint64_t rejected;                          /* clients turned away: proxy.max_clients, or no descriptor */
+    uint64_t rejected;                          /* connections turned away, and among those accepted */
     uint64_t tunnels_open, tunnels_total;       /* CONNECT and Upgrade */
     uint64_t tunnel_bytes_in, tunnel_bytes_out; /* from and to the origins */
 };
