@@ -574,7 +574,9 @@ void conf_pool(const struct conf *c, struct pool_conf *out) {
 static void help_row(FILE *out, const struct param *p) {
     enum { TEXT_AT = 46, WIDTH = 100 };
     int column = fprintf(out, "  %s.%s=%s", p->section, p->key, p->dflt);
-    const char *text = p->text;
+    char line[600];
+    snprintf(line, sizeof(line), "%s%s", p->text, *p->refused ? " Not in this version." : "");
+    const char *text = line;
     while (*text) {
         int word = (int)strcspn(text, " ");
         if (column + 1 + word > WIDTH) column = (fputc('\n', out), 0);
