@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "core/ident.h"
+#include "crosscheck/crosscheck.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ static const struct command {
     int (*run)(int argc, char **argv); /* NULL: not part of this version */
 } commands[] = {
     {"analyze", "what a capture says about connection reuse and leaks", analyze_main},
-    {"crosscheck", "compare a capture with the daemon's ledger", NULL},
+    {"crosscheck", "compare a capture with the daemon's ledger", crosscheck_main},
     {"replay", "", NULL},
     {"whatif", "", NULL},
     {"sockets", "", NULL},

@@ -103,7 +103,7 @@ struct join_end {
     uint64_t bytes, acked_bytes; /* payload sent; of that, acknowledged by the other end */
     uint64_t fin_packet, rst_packet, last_payload_packet;
     int64_t fin_ns, rst_ns, last_payload_ns;
-    bool zero_window; /* it closed its window at some time: the other end may hold unsent bytes */
+    bool window_low; /* its window is below half of its largest, or was zero: the other end may hold unsent bytes */
 };
 enum { JOIN_CONNECTOR, JOIN_ACCEPTOR };
 

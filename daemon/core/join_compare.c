@@ -136,9 +136,12 @@ static bool closed_unaware_of(const struct pair *p, int64_t peer_ns) {
            p->l->closed_ns <= at + p->slack;
 }
 
+/* Packets this close are of one instant: a program that was doing one thing
+ * cannot have known of the other. */
+#define AN_INSTANT MSEC(5)
+
 /* The end's own RST was the first it sent at its end, and the peer's last bytes
  * had come in the same instant: they may have come after the end's last look. */
-#define AN_INSTANT MSEC(1)
 static bool bytes_came_at_close(const struct pair *p) {
     const struct join_end *own = p->own, *peer = p->peer;
 
@@ -153,6 +156,17 @@ static bool fin_waited_for_data(const struct pair *p) {
 
     return own->last_payload_packet && on_ledger_clock(p, own->last_payload_ns) > p->l->closed_ns &&
            end_ns(own) - own->last_payload_ns <= p->slack;
+}
+
+/* An RST of either end stopped the end while it was sending: bytes were not
+ * acknowledged, or the window left no room, or its last bytes had just gone out. */
+static bool reset_while_sending(const struct pair *p) {
+    const struct join_end *own = p->own, *peer = p->peer;
+    int64_t rst_ns = !own->rst_packet || (peer->rst_packet && peer->rst_packet < own->rst_packet) ? peer->rst_ns : own->rst_ns;
+
+    if (!own->rst_packet && !peer->rst_packet) return false;
+    return own->acked_bytes < own->bytes || peer->window_low ||
+           (own->last_payload_packet && rst_ns - own->last_payload_ns <= AN_INSTANT);
 }
 
 static bool older_than_capture(const struct pair *p) {
@@ -236,15 +250,13 @@ static bool view_knows(const struct pair *p, bool in) {
 
 static void compare_bytes_out(struct pair *p) {
     uint64_t said = p->l->bytes_out, sent = p->own->bytes;
-    bool reset = p->own->rst_packet || p->peer->rst_packet;
-    bool stuck = p->own->acked_bytes < sent || p->peer->zero_window;
     enum join_cause cause;
 
     if (!(p->l->known & KNOW_BYTES_OUT) || !view_knows(p, false)) return;
     compared(p, JOIN_BYTES_OUT);
     if (said == sent) return;
     cause = growth_cause(p, said > sent);
-    if (!cause && said > sent && reset && stuck) cause = JOIN_CAUSE_DISCARDED_BY_RST;
+    if (!cause && said > sent && reset_while_sending(p)) cause = JOIN_CAUSE_DISCARDED_BY_RST;
     differs(p, JOIN_BYTES_OUT, said, sent, p->own->last_payload_packet ? p->own->last_payload_packet : p->v->last_packet,
             cause);
 }

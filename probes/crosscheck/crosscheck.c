@@ -1,5 +1,6 @@
 #include "crosscheck.h"
 
+#include "commands.h"
 #include "report.h"
 
 #include <errno.h>
@@ -8,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { EXIT_AGREE, EXIT_FAILED, EXIT_INPUT, EXIT_DISAGREE };
 
 static const char usage_text[] =
     "usage: connleak crosscheck --pcap FILE...|--interface IF [--duration D]\n"
@@ -39,7 +38,7 @@ static int complain(const char *fmt, const char *what, const char *why) {
     fputs("connleak crosscheck: ", stderr);
     fprintf(stderr, fmt, what, why);
     fputc('\n', stderr);
-    return EXIT_INPUT;
+    return EXIT_USAGE;
 }
 
 /* "250ms", "90s", "1m30s", "0": at most a day; nanoseconds, or -1. */
@@ -92,7 +91,7 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, OPT_JSON},               {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0}};
 
-/* EXIT_AGREE: go on; -1: help was asked for and given; else the exit code. */
+/* EXIT_FINE: go on; -1: help was asked for and given; else the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
     int opt;
 
@@ -117,10 +116,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_JSON: o->json = true; break;
         case OPT_HELP: fputs(usage_text, stdout); return -1;
-        default: fputs(usage_text, stderr); return EXIT_INPUT;
+        default: fputs(usage_text, stderr); return EXIT_USAGE;
         }
     }
-    return check_options(o) ? EXIT_AGREE : EXIT_INPUT;
+    return check_options(o) ? EXIT_FINE : EXIT_USAGE;
 }
 
 /* --- Input ------------------------------------------------------------------------- */
@@ -195,11 +194,11 @@ static int run(const struct options *o, struct capture *c, struct claims *claims
     bool faulty;
 
     /* A file that is wrong is told before a long capture is read; a live daemon is asked after it. */
-    if (!o->interface && !read_ledger(o, claims)) return EXIT_INPUT;
+    if (!o->interface && !read_ledger(o, claims)) return EXIT_USAGE;
     views_read(views, c, o->duration_ns, isatty(STDERR_FILENO));
     if (o->interface) {
         if (o->ledger) usleep(LEDGER_FILE_LAG_US);
-        if (!read_ledger(o, claims)) return EXIT_INPUT;
+        if (!read_ledger(o, claims)) return EXIT_USAGE;
     }
     faulty = tell_faults(c);
     count_lost(&r);
@@ -212,8 +211,8 @@ static int run(const struct options *o, struct capture *c, struct claims *claims
         complain("stdout: %s%s", strerror(errno), "");
         return EXIT_FAILED;
     }
-    if (verdicts_wrong(x)) return EXIT_DISAGREE;
-    return faulty ? EXIT_INPUT : EXIT_AGREE;
+    if (verdicts_wrong(x)) return EXIT_DISAGREED;
+    return faulty ? EXIT_USAGE : EXIT_FINE;
 }
 
 int crosscheck_main(int argc, char **argv) {
@@ -227,9 +226,9 @@ int crosscheck_main(int argc, char **argv) {
     o.pcap = calloc((size_t)argc + 1, sizeof *o.pcap);
     if (!x || !o.pcap) abort();
     code = parse_options(argc, argv, &o);
-    if (code == EXIT_AGREE) {
+    if (code == EXIT_FINE) {
         c = open_capture(&o);
-        code = c ? run(&o, c, &claims, &views, x) : EXIT_INPUT;
+        code = c ? run(&o, c, &claims, &views, x) : EXIT_USAGE;
         live = NULL;
         if (c) capture_close(&c);
     }
@@ -238,5 +237,5 @@ int crosscheck_main(int argc, char **argv) {
     verdicts_free(x);
     free(x);
     free(o.pcap);
-    return code < 0 ? EXIT_AGREE : code;
+    return code < 0 ? EXIT_FINE : code;
 }

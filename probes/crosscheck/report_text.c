@@ -104,7 +104,8 @@ static const struct join_life *life_of(const struct report *r, const struct chec
     return c->claim != NOBODY ? r->claims->lives + c->claim : r->views->lives + c->view;
 }
 
-static void print_head(const struct page *p, const struct checked *c, const char *colour) {
+/* "u-42     10.0.0.1:41234 > 10.0.0.2:80" and the end of the line. */
+static void print_who(const struct page *p, const struct checked *c) {
     const struct join_life *life = life_of(p->r, c);
     char id[CONN_ID_TEXT_MAX], from[ENDPOINT_TEXT_MAX], to[ENDPOINT_TEXT_MAX], num[GROUPED_MAX];
 
@@ -114,30 +115,31 @@ static void print_head(const struct page *p, const struct checked *c, const char
     } else {
         conn_id_text(SIDE_CLIENT, p->r->views->views[life->ref].id, id);
     }
-    fprintf(p->out, "%s%-15s%s %-8s %s > %s", colour, join_verdict_name(c->verdict), p->plain, id,
-            endpoint_text(&life->flow.local, from), endpoint_text(&life->flow.remote, to));
+    fprintf(p->out, "%-8s %s > %s", id, endpoint_text(&life->flow.local, from), endpoint_text(&life->flow.remote, to));
     if (c->claim == NOBODY)
         fprintf(p->out, ", packet %s", grouped(p->r->views->views[life->ref].first_packet, num));
     fputc('\n', p->out);
 }
 
-static void print_pair(const struct page *p, const struct checked *c, const char *colour) {
+static void print_verdict(const struct page *p, const char *colour, const char *verdict) {
+    fprintf(p->out, "%s%-15s%s ", colour, verdict, p->plain);
+}
+
+static void print_pair(const struct page *p, const struct checked *c) {
     struct join_result result;
 
-    print_head(p, c, colour);
+    print_who(p, c);
     verdicts_compare(p->r->x, p->r->claims, p->r->views, c, &result);
     for (uint32_t i = 0; i < result.n; i++) print_difference(p, result.diff + i);
 }
 
 static void print_lonely(const struct page *p, const struct checked *c) {
-    const struct join_life *life = life_of(p->r, c);
-
-    print_head(p, c, p->red);
+    print_who(p, c);
     fputs("    it began ", p->out);
     print_time(p->out, (uint64_t)c->at_ns);
     if (c->claim != NOBODY)
         fputs(": the capture covers that time and that address\n", p->out);
-    else if (p->r->x->outside_ledger.n_endpoints || life)
+    else
         fputs(": the ledger covers that time and that address (or another program on the same host made it)\n", p->out);
 }
 
@@ -148,8 +150,9 @@ static void print_wrong(const struct page *p) {
 
     for (size_t i = 0; i < wrong && i < REPORT_ROWS; i++) {
         const struct checked *c = x->list + i;
+        print_verdict(p, p->red, join_verdict_name(c->verdict));
         if (c->verdict == JOIN_VERDICT_DISAGREE)
-            print_pair(p, c, p->red);
+            print_pair(p, c);
         else
             print_lonely(p, c);
     }
@@ -173,11 +176,10 @@ static void print_explained(const struct page *p) {
         verdicts_compare(x, p->r->claims, p->r->views, x->list + i, &result);
         if (told[result.diff[0].cause]) continue;
         told[result.diff[0].cause] = true;
-        fprintf(p->out, "%s%-15s%s %s x %s: %s\n", p->yellow, "explained", p->plain,
-                join_cause_name(result.diff[0].cause), grouped(x->causes[result.diff[0].cause], num),
-                join_cause_text(result.diff[0].cause));
-        fputs("  such as ", p->out);
-        print_pair(p, x->list + i, "");
+        print_verdict(p, p->yellow, "explained");
+        fprintf(p->out, "%s x %s: %s\n%15s ", grouped(x->causes[result.diff[0].cause], num),
+                join_cause_name(result.diff[0].cause), join_cause_text(result.diff[0].cause), "such as");
+        print_pair(p, x->list + i);
     }
     fputc('\n', p->out);
 }

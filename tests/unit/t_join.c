@@ -362,8 +362,13 @@ TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     l.close_how = HOW_RST;
     l.rst_received = true;
     CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
-    v.end[JOIN_CONNECTOR].acked_bytes = 5000; /* all was acknowledged: nothing can have waited */
+    v.end[JOIN_CONNECTOR].acked_bytes = 5000; /* all was acknowledged long before: nothing can have waited */
     CHECK_STR(verdict(l, v, cover), "disagree bytes_out=70000/5000@14");
+    v.end[JOIN_ACCEPTOR].window_low = true; /* but for the window */
+    CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
+    v.end[JOIN_ACCEPTOR].window_low = false;
+    v.end[JOIN_CONNECTOR].last_payload_ns = T0 + SEC(5) - USEC(31); /* or because it was sending just then */
+    CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
     l.bytes_out = 4999;
     CHECK_STR(verdict(l, v, cover), "disagree bytes_out=4999/5000@14");
 }
