@@ -245,7 +245,7 @@ static void *writer(void *arg) {
         f->busy = true;
         pthread_mutex_unlock(&f->lock);
         int error = attempt(f, want_reopen, &doing);
-        uint64_t n_lines = count_lines(f->writing.data, f->sent);
+        uint64_t n_lines = f->sent ? count_lines(f->writing.data, f->sent) : 0;
         pthread_mutex_lock(&f->lock);
         f->busy = false;
         note_outcome(f, n_lines, doing, error);
