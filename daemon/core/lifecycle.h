@@ -87,7 +87,7 @@ struct conn_mark {
 enum life_known {
     KNOW_OPENED = 1 << 0,       /* saw its beginning */
     KNOW_CLOSED = 1 << 1,       /* would have seen its end */
-    KNOW_REQUESTS = 1 << 2,     /* requests, responses, reused */
+    KNOW_REQUESTS = 1 << 2,     /* requests, reused, retries */
     KNOW_EARLY_CLOSES = 1 << 3, /* response bodies given up */
     KNOW_BYTES_IN = 1 << 4,
     KNOW_BYTES_OUT = 1 << 5,
@@ -100,8 +100,10 @@ enum life_known {
     KNOW_PHASE = 1 << 12,
     KNOW_DIAL = 1 << 13, /* dial_ms, tls_ms */
     KNOW_IDLE = 1 << 14, /* idle_ms */
+    KNOW_RESPONSES = 1 << 15,    /* a capture may lack one direction and have the other */
+    KNOW_CLOSE_NOTIFY = 1 << 16, /* TLS 1.3 hides it from a capture */
 };
-#define KNOW_ALL 0x7fffu
+#define KNOW_ALL 0x1ffffu
 
 /* Strings shared by many records; interned and counted by the ledger. */
 struct life_key {

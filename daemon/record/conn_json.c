@@ -113,12 +113,12 @@ static void put_tls(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "cipher");
     jo_str(o, l->tls_cipher);
     JO_KEY(o, "close_notify");
-    jo_bool(o, l->close_notify);
+    put_flag(o, l->close_notify, l->known & KNOW_CLOSE_NOTIFY);
     jo_object_end(o);
 }
 
 static void put_last_body(struct json_out *o, const struct lifecycle *l) {
-    bool had_none = (l->known & KNOW_REQUESTS) && l->responses == 0;
+    bool had_none = (l->known & KNOW_RESPONSES) && l->responses == 0;
     if (!(l->known & KNOW_BODY) || had_none) {
         jo_null(o);
         return;
@@ -247,7 +247,7 @@ static void put_counts(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "reused");
     put_count(o, lifecycle_reused(l), know_requests);
     JO_KEY(o, "responses");
-    put_count(o, l->responses, know_requests);
+    put_count(o, l->responses, l->known & KNOW_RESPONSES);
     JO_KEY(o, "early_closes");
     put_count(o, l->early_closes, l->known & KNOW_EARLY_CLOSES);
     JO_KEY(o, "retries");

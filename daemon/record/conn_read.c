@@ -306,9 +306,12 @@ static bool read_tls(const struct at *at) {
     struct at tls = *at;
     const char *version = NULL, *cipher = NULL;
     if (!get_object(at, "tls", &tls.object)) return false;
-    if (!tls.object) return true;
+    if (!tls.object) {
+        at->life->known &= ~(uint32_t)KNOW_CLOSE_NOTIFY;
+        return true;
+    }
     if (!required(&tls, "tls.version") || !get_text(&tls, "tls.version", &version) ||
-        !get_text(&tls, "tls.cipher", &cipher) || !get_bool(&tls, "tls.close_notify", 0, &at->life->close_notify))
+        !get_text(&tls, "tls.cipher", &cipher) || !get_bool(&tls, "tls.close_notify", KNOW_CLOSE_NOTIFY, &at->life->close_notify))
         return false;
     at->life->tls_version = intern_name(at->r->texts, version);
     at->life->tls_cipher = cipher ? intern_name(at->r->texts, cipher) : NULL;
@@ -337,7 +340,7 @@ static bool read_times(const struct at *at, int64_t *seen_ns) {
 static bool read_counts(const struct at *at) {
     struct lifecycle *l = at->life;
     return get_u32(at, "requests", KNOW_REQUESTS, &l->requests) &&
-           get_u32(at, "responses", KNOW_REQUESTS, &l->responses) && get_u32(at, "retries", 0, &l->retries) &&
+           get_u32(at, "responses", KNOW_RESPONSES, &l->responses) && get_u32(at, "retries", 0, &l->retries) &&
            get_u32(at, "early_closes", KNOW_EARLY_CLOSES, &l->early_closes) &&
            get_u64(at, "bytes_in", KNOW_BYTES_IN, INT64_MAX, &l->bytes_in) &&
            get_u64(at, "bytes_out", KNOW_BYTES_OUT, INT64_MAX, &l->bytes_out) &&
@@ -352,7 +355,7 @@ static bool read_last_body(const struct at *at) {
     if (!get_object(at, "last_body", &body.object)) return false;
     l->body_announced = UNKNOWN_BYTES;
     if (!body.object) {
-        if (l->responses > 0 || !(l->known & KNOW_REQUESTS)) l->known &= ~(uint32_t)KNOW_BODY;
+        if (l->responses > 0 || !(l->known & KNOW_RESPONSES)) l->known &= ~(uint32_t)KNOW_BODY;
         return true;
     }
     return get_u64(&body, "last_body.announced", 0, INT64_MAX, &l->body_announced) &&
