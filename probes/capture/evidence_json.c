@@ -189,6 +189,8 @@ static void put_reset(struct json_out *o, const struct wire_evidence *e) {
 static void put_messages(struct json_out *o, const struct wire_evidence *e, const struct conn_json *how) {
     JO_KEY(o, "protocol");
     jo_str(o, wire_protocol_name(e->protocol));
+    JO_KEY(o, "established");
+    jo_bool(o, e->established);
     JO_KEY(o, "roles_by");
     jo_str(o, wire_roles_name(e->roles));
     JO_KEY(o, "requests_seen");

@@ -86,6 +86,7 @@ struct dir {
     uint64_t first_payload_packet, last_payload_packet, fin_packet, rst_packet;
     int64_t last_payload_ns, fin_ns, rst_ns;
     int64_t zero_since_ns, zero_ns;
+    uint32_t again; /* segments whose bytes had all been sent before */
     uint32_t retransmits, duplicates, out_of_order, conflicts, keepalives, gaps, zero_windows;
     uint16_t rsts, bad_rsts;
     uint32_t window_max; /* bytes */

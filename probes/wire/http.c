@@ -341,7 +341,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     c->last_response_packet = p->packet;
     c->response_at = begins;
     c->response_end = NO_OFFSET;
-    c->announced = head->content_length;
+    c->announced = !switches && (framing == FRAMING_LENGTH || framing == FRAMING_NONE) ? length : UNKNOWN_BYTES;
     c->body = 0;
     c->framing = (uint8_t)framing;
     c->response_known = c->pending_n > 0;
@@ -349,7 +349,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     if ((x = answering(c))) {
         x->response_ns = p->at_ns;
         x->response_packet = p->packet;
-        x->announced = head->content_length;
+        x->announced = c->announced;
         x->status = head->status;
         x->framing = (uint8_t)framing;
     }

@@ -328,7 +328,8 @@ static void fill_phase(struct lifecycle *l, const struct conn *c, const struct w
 static void fill_messages(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {
     l->requests = c->n_requests;
     l->responses = c->n_responses;
-    if (!c->requests_lost && !c->responses_lost) l->known |= KNOW_REQUESTS;
+    if (!c->requests_lost) l->known |= KNOW_REQUESTS;
+    if (!c->responses_lost) l->known |= KNOW_RESPONSES;
     l->early_closes = e->early == EARLY_IN_BODY;
     if (e->early == EARLY_NO || e->early == EARLY_IN_BODY) l->known |= KNOW_EARLY_CLOSES;
     l->body_announced = c->announced;

@@ -54,7 +54,7 @@ static void deliver_gap(struct wire *w, struct conn *c, unsigned from, uint64_t 
     d->gap_bytes += len;
     d->gaps++;
     d->next += len;
-    history_count(c, from, 'G', d->gaps);
+    history_add(c, from, 'G');
     read_piece(w, c, from, (struct piece){.len = len, .at_ns = at_ns, .packet = packet});
 }
 
@@ -234,7 +234,9 @@ static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s
         off = (int64_t)o->fin_off;
         o->flags |= DIR_FIN_ACKED;
     }
-    if ((uint64_t)off > o->acked) o->acked = (uint64_t)off;
+    if ((uint64_t)off <= o->acked) return;
+    o->acked = (uint64_t)off;
+    if (o->acked > o->max_end + (o->fin_off == NO_OFFSET)) history_add(c, !from, 'G');
 }
 
 static void take_window(struct conn *c, unsigned from, const struct wire_segment *s) {
@@ -257,6 +259,14 @@ static void take_window(struct conn *c, unsigned from, const struct wire_segment
     if (window > d->window_max) d->window_max = window;
     edge = o->acked + window;
     if (edge > d->edge) d->edge = edge;
+}
+
+/* Bytes that come this long after later ones were sent again, not overtaken: as in
+ * tshark, 3 ms or the handshake's round trip. */
+static int64_t late_ns(const struct conn *c) {
+    int64_t trip = c->established_ns - c->first_ns;
+
+    return c->established_ns && trip > MSEC(3) ? trip : MSEC(3);
 }
 
 static void take_payload(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
@@ -286,18 +296,13 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
             d->keepalives++;
             return;
         }
-        if (end <= d->next || d->held) {
-            bool old = end <= d->next;
+        bool old = end <= d->next;
             for (const struct held *h = d->held; h && !old; h = h->next) old = h->off <= (uint64_t)off && h->end >= end;
-            if (old) {
-                d->retransmits++;
-                history_count(c, from, 'T', d->retransmits);
-            } else {
-                d->out_of_order++;
-            }
-        } else {
+        if (old || s->at_ns - d->last_payload_ns > late_ns(c))
+            d->retransmits++;
+        else
             d->out_of_order++;
-        }
+        history_count(c, from, 'T', ++d->again);
     } else {
         d->max_end = end;
         d->last_payload_packet = s->packet;
@@ -397,6 +402,7 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     d->packets++;
     if (is_copy(c, d, s)) {
         d->duplicates++;
+        if (s->len) history_count(c, from, 'T', ++d->again);
         c->last_packet = s->packet;
         return;
     }

@@ -1,0 +1,220 @@
+"""Captures whose truth is known: what `connleak analyze` says of each connection,
+field by field, against what the clients, servers and kernels logged.
+
+A field may be null only where the wire cannot tell; which fields those are, and
+when, is written down here. A number that is not null must be right.
+
+The full set lies beside the repository on the machines of its authors; a
+representative part of it is in tests/captures. The output says which was used.
+"""
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
+CONNLEAK = BUILD / "connleak"
+SHARED = pathlib.Path(os.environ.get("CAPTURES", ROOT.parent.parent / "shared" / "captures"))
+OWN = ROOT / "tests" / "captures"
+SETS = [d for d in (SHARED, ROOT.parent / "shared" / "captures") if d.is_dir()]
+CAPTURES = SETS[0] if SETS else OWN
+
+compared = {}  # field -> [equal, null]
+
+
+def analyze(path, *args, expect=(0, 2)):
+    run = subprocess.run([CONNLEAK, "analyze", "--jsonl", *args, path], capture_output=True, text=True, timeout=120)
+    assert run.returncode in expect, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()], run
+
+
+class Checker:
+    """Collects differences of one capture."""
+
+    def __init__(self):
+        self.wrong = []
+
+    def same(self, where, field, got, want, may_be_null=False):
+        tally = compared.setdefault(field, [0, 0])
+        if got is None and may_be_null:
+            tally[1] += 1
+            return
+        tally[0] += 1
+        if got != want:
+            self.wrong.append(f"{where}: {field} is {got!r}, not {want!r}")
+
+    def near(self, where, field, got, want, within, may_be_null=False):
+        tally = compared.setdefault(field, [0, 0])
+        if got is None and may_be_null:
+            tally[1] += 1
+            return
+        tally[0] += 1
+        if got is None or abs(got - want) > within:
+            self.wrong.append(f"{where}: {field} is {got!r}, not {want!r} (+- {within})")
+
+
+def seconds(text):
+    import datetime
+    when = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.timezone.utc)
+    whole = int(when.replace(microsecond=0).timestamp())
+    return whole + when.microsecond / 1e6
+
+
+CAUSES = {"TCP_ABORT_ON_CLOSE": "unread_at_close", "TCP_ABORT_ON_DATA": "data_after_close",
+          "TCP_TIMEWAIT_SOCKET": "data_after_close", "NO_SOCKET": "data_after_close", "TCP_STATE": None}
+
+
+def check_connection(c, where, rec, truth, edited):
+    ev, close = rec["evidence"], truth["close"]
+    incomplete = set(ev["incomplete"] or [])
+    opaque = "opaque" in incomplete
+    hidden = bool(incomplete - {"open_at_end_of_capture", "bytes_not_captured"})
+    cut_off = bool(edited) and hidden
+    whole = truth.get("start_in_capture", True)
+
+    if truth["requests"] is not None:
+        c.same(where, "requests", rec["requests"], truth["requests"], hidden)
+        c.same(where, "reused", rec["reused"], truth["reused"], hidden)
+        c.same(where, "responses", rec["responses"], truth["responses"], hidden)
+    if whole:
+        c.near(where, "opened_at", seconds(rec["opened_at"]), truth["opened"], 0.002)
+    c.same(where, "established", ev["established"], truth["established"] and whole)
+    by = {"client": "local", "server": "remote", "none": "none"}[close["initiator"]]
+    c.same(where, "close.by", rec["close"]["by"], by, cut_off)
+    c.same(where, "close.how", rec["close"]["how"], close["kind"].lower(), cut_off)
+    if close["initiator"] != "none" and close["initiator"] == "client":
+        c.near(where, "closed_at", seconds(rec["closed_at"]), close["at"], 0.003)
+    resets = {t["side"] for t in close.get("then", []) if t["what"] == "RST"}
+    if close["kind"] == "RST":
+        resets.add(close["initiator"])
+    c.same(where, "rst_sent", rec["rst_sent"], "client" in resets)
+    c.same(where, "rst_received", rec["rst_received"], "server" in resets)
+
+    # Whether a body was given up can be seen while some of it is outstanding, and not after.
+    if truth["early_close"] is not None:
+        c.same(where, "early_closes", rec["early_closes"], int(truth["early_close"]),
+               hidden or ev["early_close"] in ("fin_after_complete", "rst_after_complete", "no_response"))
+    reasons = [close.get("reason")] + [t.get("reason") for t in close.get("then", []) if t["side"] == "client"]
+    reasons = [r for r in reasons if r]
+    if reasons and "client" in resets:
+        c.same(where, "rst_cause", ev["rst_cause"], CAUSES[reasons[0]],
+               opaque or ev["early_close"] in ("rst_after_complete", "unknown"))
+
+    sock = truth.get("client_socket") or {}
+    if sock.get("received") is not None and whole and truth["established"]:
+        c.same(where, "bytes_in", rec["bytes_in"], sock["received"], cut_off)
+        c.same(where, "bytes_out", rec["bytes_out"], sock["sent"], cut_off)
+    if sock.get("unread_at_close") is not None:
+        c.same(where, "unread_bytes", rec["unread_bytes"], sock["unread_at_close"], close["kind"] == "RST" or hidden)
+        if sock["unread_at_close"] and ev["unread_if_read_4096"] is not None and sock["read"] == 4096:
+            c.same(where, "unread_if_read_4096", ev["unread_if_read_4096"], sock["unread_at_close"])
+
+    excess = sum(x.get("excess") or 0 for x in truth["exchanges"]) + (truth.get("unsolicited_bytes") or 0)
+    if not hidden:
+        c.same(where, "excess_bytes", ev["excess_bytes"], excess)
+        check_exchanges(c, where, rec, truth)
+
+
+def check_exchanges(c, where, rec, truth):
+    ev = rec["evidence"]
+    mine, theirs = ev["exchanges"], [x for x in truth["exchanges"] if x.get("in_capture", "whole") != "none"]
+    if truth.get("tunnelled_requests") or len(theirs) != rec["requests"]:
+        return
+    # The first and the newest are kept.
+    if len(mine) < len(theirs):
+        theirs = theirs[:2] + theirs[-(len(mine) - 2):]
+    for m, t in zip(mine, theirs):
+        at = f"{where} exchange {t['id']}"
+        c.same(at, "exchange.method", m["method"], t["method"])
+        if t.get("status") is not None:
+            c.same(at, "exchange.status", m["status"], t["status"], t["outcome"] != "complete")
+        if m["status"] is None:
+            continue
+        if t.get("framing") and t["method"] != "HEAD":
+            c.same(at, "exchange.framing", m["framing"], t["framing"])
+        if t.get("framing") == "content-length" or t.get("announced") is not None:
+            c.same(at, "exchange.announced", m["announced"], t["announced"])
+        if t["outcome"] == "complete":
+            c.same(at, "exchange.complete", m["complete"], True)
+            if t.get("announced") is not None and t["method"] != "HEAD":
+                c.same(at, "exchange.body", m["body"], t["announced"])
+
+
+def truth_files():
+    return sorted(p for p in CAPTURES.glob("*.json") if json.loads(p.read_text()).get("schema") == "capture-truth/1")
+
+
+@pytest.mark.parametrize("path", truth_files(), ids=lambda p: p.stem)
+def test_capture(path):
+    truth = json.loads(path.read_text())
+    records, run = analyze(path.parent / truth["file"])
+    records.sort(key=lambda r: int(r["id"][2:]))
+    c = Checker()
+    by_tuple = {}
+    for r in records:
+        by_tuple.setdefault((r["local"], r["remote"]), []).append(r)
+    c.same(path.stem, "connections", len(records), len([t for t in truth["connections"]]))
+    for t in truth["connections"]:
+        found = by_tuple.get((t["client"], t["server"])) or []
+        if not found:
+            c.wrong.append(f"connection {t['id']} {t['client']} is missing")
+            continue
+        check_connection(c, f"connection {t['id']}", found.pop(0), t, truth["capture"].get("edits"))
+    assert not c.wrong, "\n" + "\n".join(c.wrong)
+    assert ("killed" in truth["story"]) == (run.returncode == 2), run.stderr
+
+
+PUBLIC = SHARED / "public" / "expected.json"
+
+
+def public_captures():
+    return json.loads(PUBLIC.read_text())["captures"] if PUBLIC.exists() else []
+
+
+@pytest.mark.parametrize("capture", public_captures(), ids=lambda c: c["file"])
+def test_public(capture):
+    records, _ = analyze(PUBLIC.parent / capture["file"])
+    c = Checker()
+    exchanges = []
+    for want in capture["connections"]:
+        where = want["client"]
+        found = [r for r in records if r["local"] == want["client"] and r["remote"] == want["server"]]
+        assert len(found) == 1, [r["local"] for r in records]
+        rec = found[0]
+        ev = rec["evidence"]
+        simple = {"client_bytes": ev["local"]["bytes"], "server_bytes": ev["remote"]["bytes"],
+                  "conn_state": ev["conn_state"], "history": ev["history"], "missed_bytes": ev["gap_bytes"],
+                  "client_packets": ev["local"]["packets"], "server_packets": ev["remote"]["packets"],
+                  "requests": rec["requests"], "reused": rec["reused"]}
+        for field, got in simple.items():
+            if want.get(field) is not None:
+                c.same(where, "public." + field, got, want[field])
+        if "first_fin" in want:
+            first = {None: "none", "client": "local", "server": "remote"}[want["first_fin"]]
+            c.same(where, "public.first_fin", rec["close"]["by"], first)
+        if "reset_by" in want:
+            c.same(where, "public.reset_by", rec["rst_sent"], want["reset_by"] == "client")
+        for side, end in (("client", "local"), ("server", "remote")):
+            if want.get(side + "_retransmits"):
+                c.same(where, "public.retransmits", ev[end]["retransmits"] + ev[end]["duplicates"] > 0, True)
+        exchanges += ev["exchanges"]
+    for want, got in zip(capture.get("http") or [], exchanges):
+        c.same(capture["file"], "public.method", got["method"], want["method"])
+        c.same(capture["file"], "public.status", got["status"], want["status"])
+        if want.get("response_body_len") is not None and not want.get("decoded"):
+            c.same(capture["file"], "public.body", got["body"], want["response_body_len"])
+    if len(capture.get("http") or []) > 0 and capture["connections"][0].get("requests"):
+        c.same(capture["file"], "public.exchanges", len(exchanges), len(capture["http"]))
+    assert not c.wrong, "\n" + "\n".join(c.wrong)
+
+
+def test_zz_how_many_fields_were_compared(capsys):
+    equal, null = (sum(t[i] for t in compared.values()) for i in (0, 1))
+    with capsys.disabled():
+        print(f"\n  captures of {CAPTURES}: {len(truth_files())} and {len(public_captures())} public; "
+              f"{equal} fields equal, {null} null where the wire cannot tell")
+        print("  " + ", ".join(f"{f} {t[0]}+{t[1]}" for f, t in sorted(compared.items())))
+    assert equal > 500
