@@ -382,7 +382,7 @@ class Scenario:
         if r.random() < 0.25:
             self.pool["read_buffer_size"] = r.choice([1024, 2048, 8192, 16384])
         if r.random() < 0.2:
-            self.pool["max_response_header_bytes"] = r.choice([600, 2000, 6000])
+            self.pool["max_response_header_bytes"] = r.choice([1024, 2000, 6000])
         self.pool["expect_continue_timeout"] = r.choice(["100ms", "10s"])
         if r.random() < 0.15:
             self.pool["response_header_timeout"] = "150ms"

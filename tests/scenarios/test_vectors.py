@@ -609,7 +609,7 @@ def test_T65_101_out_of_the_blue(start, serve):
 
 def test_T66_head_beyond_its_limit(start, serve):
     data = answer(fields=["X-Long: " + "h" * 10_000])
-    proxy, origin = start(max_response_header_bytes=200), serve(always(data))
+    proxy, origin = start(max_response_header_bytes=1024), serve(always(data))
     assert proxy.fetch(origin.url()).status == 502
     origin.settle("1R")
 
@@ -617,7 +617,7 @@ def test_T66_head_beyond_its_limit(start, serve):
 def test_T67_the_limit_is_for_the_head_alone(start, serve):
     fields = ["X-Pad: " + "p" * 60]
     body = b"b" * 5000
-    proxy, origin = start(max_response_header_bytes=200), serve(always(answer(body, fields=fields)))
+    proxy, origin = start(max_response_header_bytes=1024), serve(always(answer(body, fields=fields)))
     for _ in range(2):
         ok(proxy.fetch(origin.url()), body)
     origin.settle("2-")
