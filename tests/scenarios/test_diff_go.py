@@ -83,7 +83,10 @@ class World:
     @staticmethod
     def act(conn, request, exchange, name, *args):
         if name == "body":
-            conn.read_body(request)
+            if conn.read_body(request):
+                # Go's server closes a request's body when the answer comes, and Transport may just be reading its
+                # end: a race (R118) that nothing shows from outside.
+                time.sleep(0.015)
         elif name == "read":
             conn.read_exactly(*args)
         elif name == "send":
@@ -385,7 +388,7 @@ class Scenario:
             self.pool["max_response_header_bytes"] = r.choice([1024, 2000, 6000])
         self.pool["expect_continue_timeout"] = r.choice(["100ms", "10s"])
         if r.random() < 0.15:
-            self.pool["response_header_timeout"] = "150ms"
+            self.pool["response_header_timeout"] = "250ms"
         kinds = [(self.one, 30), (self.stale, 12), (self.burst, 14), (self.leave, 10), (self.broken, 12), (self.junk, 10),
                  (self.idle_event, 8), (self.pipelined, 4), (self.expect, 5), (self.stuck, 3), (self.close_idle, 3),
                  (self.refused, 1), (self.upgrade, 3), (self.silent, 3), (self.interim, 4)]
@@ -480,6 +483,8 @@ class Scenario:
 
     def burst(self):
         r = self.r
+        if "response_header_timeout" in self.pool:   # its gates may stay shut for longer
+            return self.one()
         n = r.randint(2, 6)
         origin = r.randrange(2)
         exchanges = [self.exchange([self.good_stage("GET", gate=True)], origin=origin) for _ in range(n)]
@@ -494,6 +499,8 @@ class Scenario:
         if kind == "stalled":
             start = head("HTTP/1.1 200 OK", f"Content-Length: {BIG}")
             return Leave(self.exchange([[("send", start), ("big",)]]), how, stalled=True)
+        if kind in ("before", "half") and "response_header_timeout" in self.pool:
+            return self.one()
         if kind == "upload":
             exchange = self.exchange([[("read", 5), ("gate",), ("stop",)]], method="POST",
                                      fields=[f"Content-Length: {LARGE}"])

@@ -46,7 +46,7 @@ def ok(response, body=b"hello", status=200):
 
 def not_ok(response):
     """The client can tell that it failed: an error of the proxy, or a body that is cut."""
-    assert not response.complete or response.status >= 500, response
+    assert not response.complete or response.status >= 400, response
     return response
 
 
