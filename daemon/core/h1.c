@@ -576,7 +576,8 @@ static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *
         return false;
     h->trailer_len += *at - from;
     if (end == BLOCK_DONE) return true;
-    if (to < len) fail(h, H1_E_TRAILER, h->pos);
+    /* A full buffer without the end in it is the error; nothing more is read to be sure. */
+    if (h->trailer_len >= h->limits.max_trailer_bytes) fail(h, H1_E_TRAILER, h->pos);
     return false;
 }
 
@@ -738,8 +739,8 @@ size_t h1_partial_line(const struct h1 *h) {
     switch (h->state) {
     case ST_START_LINE:
     case ST_FIELDS:
-    case ST_CHUNK_LINE:
-    case ST_TRAILERS: return h->line_len;
+    case ST_CHUNK_LINE: return h->line_len;
+    case ST_TRAILERS: return (size_t)(h->pos - h->block_from); /* Go looks for its end without consuming it (R60) */
     default: return 0;
     }
 }

@@ -245,6 +245,10 @@ static bool on_head(struct relay *r, const uint8_t *bytes, const uint8_t *rest, 
     case HEAD_SWITCH: relay_switch(r, head, bytes, rest, rest_len); return false;
     case HEAD_MALFORMED: malformed(r, H1_E_NONE); return false;
     case HEAD_NO_BODY:
+        if (head->status == 101) { /* nobody asked for it (R82), and Go's ReverseProxy does not pass it on */
+            relay_switch(r, head, bytes, NULL, 0);
+            return false;
+        }
         forward_final(r, head, bytes);
         h1_begin_body(u->h1, FRAMING_NONE, 0);
         *complete = true;
@@ -401,7 +405,7 @@ void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *by
     const struct h1_field *theirs = NULL;
     for (size_t i = 0; i < head->n_fields && !theirs; i++)
         if (head->fields[i].known == H1_N_UPGRADE) theirs = &head->fields[i];
-    bool same = theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
+    bool same = r->x.switched && theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
                 strncasecmp((const char *)bytes + theirs->value.off, r->upgrade, theirs->value.len) == 0;
     if (!same) {
         relay_drop_upstream(r, REASON_MALFORMED_RESPONSE);

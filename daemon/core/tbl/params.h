@@ -33,7 +33,7 @@ X(pool, response_header_timeout, DURATION, "0", 0, DAYS(1), "duration", LIVE, ""
   "How long to wait for a response head after the request is written (Go: ResponseHeaderTimeout).")
 X(pool, expect_continue_timeout, DURATION, "1s", 0, DAYS(1), "duration", LIVE, "",
   "How long the body of a request with Expect: 100-continue waits for the 100; 0 sends it at once (Go: ExpectContinueTimeout).")
-X(pool, max_response_header_bytes, SIZE, "10m", 1024, MIB(256), "bytes", LIVE, "",
+X(pool, max_response_header_bytes, SIZE, "10m", 64, MIB(256), "bytes", LIVE, "",
   "The largest response head that is accepted (Go: MaxResponseHeaderBytes).")
 X(pool, disable_keep_alives, BOOL, "false", 0, 1, "", LIVE, "",
   "Use each connection for one request only, and ask for that with Connection: close (Go: DisableKeepAlives).")
