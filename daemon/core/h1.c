@@ -1,7 +1,8 @@
 /* Lines and counters.
  *
  * This file finds where lines, heads, chunks and messages end; llhttp reads the
- * field lines, in heads and in trailers; h1_fields.c knows what fields mean.
+ * field lines, in heads and in trailers; h1_lines.c reads start lines and those of
+ * chunks; h1_fields.c knows what fields mean.
  * llhttp never sees a start line (it knows 46 methods and would refuse the others,
  * which RFC 9110 section 16.1 allows and a proxy passes on), never a blank line and
  * never a body byte. So it decides nothing about framing, nothing can make it pause or
@@ -13,6 +14,7 @@
 #include "h1.h"
 
 #include "h1_fields.h"
+#include "h1_lines.h"
 
 #include <assert.h>
 #include <llhttp.h>
@@ -25,8 +27,6 @@
 /* What chunk extensions may cost: bytes that no chunk's data makes up for. One
  * peer alone could otherwise keep us busy with lines that carry nothing (CVE-2024-22019). */
 #define CHUNK_OVERHEAD_MAX (16u << 10)
-
-#define CHUNK_MAX ((uint64_t)INT64_MAX)
 
 enum h1_state {
     ST_BETWEEN,    /* no byte of the next message came, save perhaps one empty line before a request */
@@ -168,8 +168,6 @@ static int on_name_end(llhttp_t *l) {
     bool any = h->has_begin;
     h->has_begin = false;
     if (!any) return fail(h, H1_E_FIELD_NAME, h->fed_pos), -1;
-    size_t bad = h1_token_len(h->span_at, h->span.len);
-    if (bad < h->span.len) return fail(h, H1_E_FIELD_NAME, h->span.off + bad), -1;
     h->value_off = h->span.off + h->span.len + 1;
     if (in_trailers(h)) {
         if (h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len))) h->trailer_bars = true;
@@ -332,76 +330,6 @@ static bool take_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at,
     return true;
 }
 
-static bool is_digit(uint8_t c) {
-    return c >= '0' && c <= '9';
-}
-
-/* Text of a target or a reason: no control characters; beyond ASCII anything, for
- * clients do send it raw, and it cannot be mistaken for a delimiter. */
-static bool is_text(uint8_t c) {
-    return c >= 0x20 && c != 0x7f;
-}
-
-/* "HTTP/" DIGIT "." DIGIT */
-static bool take_version(struct h1 *h, const uint8_t *p, size_t n, size_t at) {
-    static const char form[] = "HTTP/d.d";
-    for (size_t i = 0; i < sizeof form - 1; i++)
-        if (at + i >= n || (form[i] == 'd' ? !is_digit(p[at + i]) : p[at + i] != (uint8_t)form[i]))
-            return fail(h, H1_E_START_LINE, at + i);
-    struct h1_head *head = &h->fields.head;
-    head->major = (uint8_t)(p[at + 5] - '0');
-    head->minor = (uint8_t)(p[at + 7] - '0');
-    return true;
-}
-
-static bool check_version(struct h1 *h, size_t at) {
-    const struct h1_head *head = &h->fields.head;
-    return (head->major == 1 && head->minor <= 1) || fail(h, H1_E_VERSION, at);
-}
-
-static bool same(const uint8_t *p, size_t n, const char *word) {
-    return n == strlen(word) && memcmp(p, word, n) == 0;
-}
-
-/* method SP request-target SP HTTP-version, RFC 9112 section 3: one space each,
- * as anything else has been read in more than one way. */
-static bool read_request_line(struct h1 *h, const uint8_t *p, size_t n) {
-    struct h1_head *head = &h->fields.head;
-    size_t method = h1_token_len(p, n);
-    if (method == 0 || method == n || p[method] != ' ') return fail(h, H1_E_START_LINE, method);
-    size_t from = method + 1, to = from;
-    while (to < n && p[to] != ' ' && is_text(p[to])) to++;
-    if (to == from || to == n || p[to] != ' ') return fail(h, H1_E_START_LINE, to);
-    if (!take_version(h, p, n, to + 1)) return false;
-    if (n != to + 9) return fail(h, H1_E_START_LINE, to + 9);
-    head->method = (struct h1_span){0, (uint32_t)method};
-    head->target = (struct h1_span){(uint32_t)from, (uint32_t)(to - from)};
-    head->is_head = same(p, method, "HEAD");
-    head->is_connect = same(p, method, "CONNECT");
-    head->is_safe = head->is_head || same(p, method, "GET") || same(p, method, "OPTIONS") || same(p, method, "TRACE");
-    return check_version(h, to + 1);
-}
-
-/* HTTP-version SP status-code [ SP reason ]; Go lets the space before the reason
- * be absent and the one before the status be many. */
-static bool read_status_line(struct h1 *h, const uint8_t *p, size_t n) {
-    struct h1_head *head = &h->fields.head;
-    if (!take_version(h, p, n, 0)) return false;
-    size_t at = 8;
-    if (at == n || p[at] != ' ') return fail(h, H1_E_START_LINE, at);
-    while (at < n && p[at] == ' ') at++;
-    for (size_t i = 0; i < 3; i++, at++) {
-        if (at == n || !is_digit(p[at]) || (i == 0 && p[at] == '0')) return fail(h, H1_E_START_LINE, at);
-        head->status = (uint16_t)(head->status * 10 + (p[at] - '0'));
-    }
-    if (at < n && p[at] != ' ') return fail(h, H1_E_START_LINE, at);
-    if (at < n) at++;
-    head->reason = (struct h1_span){(uint32_t)at, (uint32_t)(n - at)};
-    for (; at < n; at++)
-        if (!is_text(p[at]) && p[at] != '\t') return fail(h, H1_E_START_LINE, at);
-    return check_version(h, 0);
-}
-
 /* What cannot become a start line is refused before its line end comes: a TLS
  * handshake on a plain port may never send one. The first `seen` of the n bytes
  * passed already. */
@@ -429,36 +357,9 @@ static bool take_start_line(struct h1 *h, const uint8_t *data, size_t len, size_
     }
     if (!start_line_may_be(h, line, n, seen < n ? seen : n)) return false;
     if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
-    return h->side == H1_REQUEST ? read_request_line(h, line, n) : read_status_line(h, line, n);
-}
-
-static int hex(uint8_t c) {
-    if (is_digit(c)) return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* chunk-size [ chunk-ext ], RFC 9112 section 7.1. Extensions are looked at only as
- * far as what must not be in them. Blanks between the size and the line's end are
- * passed over in responses, as Go does: old servers pad the size with them. */
-static bool read_chunk_line(struct h1 *h, const uint8_t *p, size_t n, uint64_t line_pos) {
-    uint64_t size = 0;
-    size_t i = 0;
-    for (; i < n && hex(p[i]) >= 0; i++) {
-        if (size > CHUNK_MAX >> 4 || i == 16) return fail(h, H1_E_CHUNK, line_pos + i);
-        size = size << 4 | (uint64_t)hex(p[i]);
-    }
-    if (i == 0) return fail(h, H1_E_CHUNK, line_pos);
-    size_t digits = i;
-    while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;
-    if (i == n ? i > digits && h->side == H1_REQUEST : p[i] != ';') return fail(h, H1_E_CHUNK, line_pos + digits);
-    for (; i < n; i++)
-        if (!is_text(p[i]) && p[i] != '\t') return fail(h, H1_E_CHUNK, line_pos + i);
-    h->overhead += (uint32_t)(n - digits);
-    if (h->overhead > CHUNK_OVERHEAD_MAX) return fail(h, H1_E_CHUNK, line_pos + digits);
-    h->overhead -= size < h->overhead ? (uint32_t)size : h->overhead;
-    h->left = size;
-    return true;
+    bool (*read)(const uint8_t *, size_t, struct h1_head *, struct h1_fault *) =
+        h->side == H1_REQUEST ? h1_read_request_line : h1_read_status_line;
+    return read(line, n, &h->fields.head, &h->fault) || fail(h, h->fault.error, h->fault.at);
 }
 
 static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
@@ -470,8 +371,13 @@ static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_
         if (h->state != ST_FAILED && more) fail(h, H1_E_CHUNK, h->pos);
         return false;
     }
-    if (!read_chunk_line(h, line, n, line_pos)) return false;
+    size_t extension;
+    if (!h1_read_chunk_line(h->side, line, n, &h->left, &extension, &h->fault))
+        return fail(h, h->fault.error, line_pos + h->fault.at);
     if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
+    h->overhead += (uint32_t)extension;
+    if (h->overhead > CHUNK_OVERHEAD_MAX) return fail(h, H1_E_CHUNK, line_pos + n - extension);
+    h->overhead -= h->left < h->overhead ? (uint32_t)h->left : h->overhead;
     if (h->left) {
         h->state = ST_CHUNK_DATA;
         return true;

@@ -36,23 +36,42 @@ static uint8_t lower(uint8_t c) {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
 }
 
-size_t h1_token_len(const uint8_t *p, size_t len) {
-    static const bool token[256] = {
-        ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
-        ['+'] = true, ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true,
-        ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
-    };
-    size_t i = 0;
-    while (i < len && token[p[i]]) i++;
-    return i;
+/* Letters of eight bytes at once to lower case, everything else as it is. */
+static uint64_t lower8(uint64_t w) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t low7 = w & (0x7f * ones);
+    uint64_t from_a = low7 + (0x80 - 'A') * ones;     /* high bit: at least 'A' */
+    uint64_t past_z = low7 + (0x80 - 'Z' - 1) * ones; /* high bit: beyond 'Z' */
+    uint64_t upper = from_a & ~past_z & ~w & (0x80 * ones);
+    return w | upper >> 2;
 }
 
-/* `word` is in lower case. */
-static bool is_word(const uint8_t *p, size_t len, const char *word, size_t word_len) {
+static inline uint64_t load8(const void *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+
+static inline uint64_t load4(const void *p) {
+    uint32_t w;
+    memcpy(&w, p, 4);
+    return w;
+}
+
+/* Is it this word, in any case of letters? `word` is in lower case, and of a known
+ * length where this is inlined: then it is two or three comparisons. */
+static inline bool is_word(const uint8_t *p, size_t len, const char *word, size_t word_len) {
     if (len != word_len) return false;
-    for (size_t i = 0; i < len; i++)
-        if (lower(p[i]) != (uint8_t)word[i]) return false;
-    return true;
+    if (len < 4) {
+        for (size_t i = 0; i < len; i++)
+            if (lower(p[i]) != (uint8_t)word[i]) return false;
+        return true;
+    }
+    if (len < 8)
+        return lower8(load4(p)) == load4(word) && lower8(load4(p + len - 4)) == load4(word + len - 4);
+    for (size_t i = 0; i + 8 <= len; i += 8)
+        if (lower8(load8(p + i)) != load8(word + i)) return false;
+    return lower8(load8(p + len - 8)) == load8(word + len - 8);
 }
 #define IS(p, len, word) is_word(p, len, word, sizeof(word) - 1)
 
@@ -90,29 +109,25 @@ enum h1_name h1_name_of(const uint8_t *p, size_t len) {
 #undef NAME
 }
 
-/* Letters of eight bytes at once to lower case, everything else as it is. */
-static uint64_t lower8(uint64_t w) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t low7 = w & (0x7f * ones);
-    uint64_t from_a = low7 + (0x80 - 'A') * ones;     /* high bit: at least 'A' */
-    uint64_t past_z = low7 + (0x80 - 'Z' - 1) * ones; /* high bit: beyond 'Z' */
-    uint64_t upper = from_a & ~past_z & ~w & (0x80 * ones);
-    return w | upper >> 2;
-}
-
 /* Names are told apart by 64 bits of hash, since their bytes may have come in
  * pieces that are gone. Whoever finds two names with one hash has only found another
  * way to list a field of his own message in its Connection field. */
 static uint64_t name_hash(const uint8_t *p, size_t len) {
-    uint64_t h = len * 0x9e3779b97f4a7c15u, w;
-    for (; len >= 8; p += 8, len -= 8) {
-        memcpy(&w, p, 8);
-        h = (h ^ lower8(w)) * 0x9fb21c651e98df25u;
-        h ^= h >> 32;
+    const uint64_t k = 0x9fb21c651e98df25u;
+    uint64_t h = len * 0x9e3779b97f4a7c15u;
+    if (len < 4) {
+        uint64_t w = 0;
+        for (size_t i = 0; i < len; i++) w = w << 8 | lower(p[i]);
+        h = (h ^ w) * k;
+    } else if (len < 8) {
+        h = (h ^ lower8(load4(p) | load4(p + len - 4) << 32)) * k;
+    } else {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            h = (h ^ lower8(load8(p + i))) * k;
+            h ^= h >> 32;
+        }
+        h = (h ^ lower8(load8(p + len - 8))) * k;
     }
-    w = 0;
-    memcpy(&w, p, len);
-    h = (h ^ lower8(w)) * 0x9fb21c651e98df25u;
     return h ^ h >> 29;
 }
 
@@ -246,9 +261,14 @@ static bool read_length(struct h1_fields *f, struct h1_span where, const uint8_t
     return ok && !f->length_differs;
 }
 
+/* unreserved, pct-encoded and sub-delims of RFC 3986. */
 static bool is_host_char(uint8_t c) {
-    static const char others[] = "-._~%!$&'()*+,;=";
-    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || (c && strchr(others, c));
+    static const bool host[256] = {
+        ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true, ['.'] = true, ['_'] = true,
+        ['~'] = true, ['%'] = true, ['!'] = true, ['$'] = true, ['&'] = true, ['\''] = true, ['('] = true,
+        [')'] = true, ['*'] = true, ['+'] = true, [','] = true, [';'] = true, ['='] = true,
+    };
+    return host[c];
 }
 
 /* uri-host [ ":" port ], RFC 9110 section 7.2; empty is allowed. */
@@ -269,11 +289,6 @@ static bool is_host(const uint8_t *p, size_t len) {
     return true;
 }
 
-static bool refuse(struct h1_fault *fault, enum h1_error error, uint64_t at) {
-    *fault = (struct h1_fault){error, at};
-    return false;
-}
-
 bool h1_fields_value(struct h1_fields *f, enum h1_side side, struct h1_span where, const uint8_t *value,
                      struct h1_fault *fault) {
     struct h1_field *field = &f->field[f->head.n_fields - 1];
@@ -282,16 +297,16 @@ bool h1_fields_value(struct h1_fields *f, enum h1_side side, struct h1_span wher
     switch ((enum h1_name)field->known) {
     case H1_N_HOST:
         if (!request) break;
-        if (f->n_host++ || !is_host(value, where.len)) return refuse(fault, H1_E_HOST, where.off);
+        if (f->n_host++ || !is_host(value, where.len)) return h1_refuse(fault, H1_E_HOST, where.off);
         f->head.has_host = true;
         f->head.host = where;
         break;
     case H1_N_CONNECTION:
-        if (!read_connection(f, value, where.len)) return refuse(fault, H1_E_HEAD_TOO_LARGE, where.off);
+        if (!read_connection(f, value, where.len)) return h1_refuse(fault, H1_E_HEAD_TOO_LARGE, where.off);
         break;
     case H1_N_CONTENT_LENGTH:
-        if (!read_length(f, where, value) && request) return refuse(fault, H1_E_CONTENT_LENGTH, where.off);
-        if (request && f->n_coding) return refuse(fault, H1_E_LENGTH_AND_CHUNKED, where.off);
+        if (!read_length(f, where, value) && request) return h1_refuse(fault, H1_E_CONTENT_LENGTH, where.off);
+        if (request && f->n_coding) return h1_refuse(fault, H1_E_LENGTH_AND_CHUNKED, where.off);
         break;
     case H1_N_TRANSFER_ENCODING:
         if (!f->n_coding++) f->coding_at = where.off;
@@ -299,9 +314,9 @@ bool h1_fields_value(struct h1_fields *f, enum h1_side side, struct h1_span wher
             if (!f->coding_bad) f->coding_at = where.off;
             f->coding_bad = true;
         }
-        if (request && f->n_length) return refuse(fault, H1_E_LENGTH_AND_CHUNKED, where.off);
+        if (request && f->n_length) return h1_refuse(fault, H1_E_LENGTH_AND_CHUNKED, where.off);
         if (request && (f->coding_bad || f->head.minor == 0))
-            return refuse(fault, H1_E_TRANSFER_ENCODING, where.off);
+            return h1_refuse(fault, H1_E_TRANSFER_ENCODING, where.off);
         break;
     case H1_N_UPGRADE:
         f->head.has_upgrade = true;
@@ -339,14 +354,14 @@ static bool never_has_body(unsigned status) {
  * empty length counts as none. */
 static bool end_response(struct h1_fields *f, struct h1_fault *fault) {
     if (f->n_coding && f->head.minor > 0) {
-        if (f->coding_bad) return refuse(fault, H1_E_TRANSFER_ENCODING, f->coding_at);
+        if (f->coding_bad) return h1_refuse(fault, H1_E_TRANSFER_ENCODING, f->coding_at);
         f->head.chunked = true;
         f->head.content_length = UNKNOWN_BYTES;
         return true;
     }
-    if (f->length_differs) return refuse(fault, H1_E_CONTENT_LENGTH, f->length_differs_at);
+    if (f->length_differs) return h1_refuse(fault, H1_E_CONTENT_LENGTH, f->length_differs_at);
     if (f->length_bad && !f->length_empty && !never_has_body(f->head.status))
-        return refuse(fault, H1_E_CONTENT_LENGTH, f->length_at);
+        return h1_refuse(fault, H1_E_CONTENT_LENGTH, f->length_at);
     return true;
 }
 
@@ -354,7 +369,7 @@ bool h1_fields_end(struct h1_fields *f, enum h1_side side, struct h1_fault *faul
     if (f->n_named || f->named_known) mark_named(f);
     if (side == H1_RESPONSE) return end_response(f, fault);
     f->head.chunked = f->n_coding > 0;
-    if (!f->head.has_host && f->head.minor > 0) return refuse(fault, H1_E_HOST, f->head.bytes);
+    if (!f->head.has_host && f->head.minor > 0) return h1_refuse(fault, H1_E_HOST, f->head.bytes);
     return true;
 }
 

@@ -6,7 +6,7 @@
 #ifndef CONNLEAK_H1_FIELDS_H
 #define CONNLEAK_H1_FIELDS_H
 
-#include "h1.h"
+#include "h1_lines.h" /* struct h1_fault */
 
 /* The fields of one message as they come in. Grows once to the size of the
  * largest head seen and is then used again. */
@@ -24,18 +24,9 @@ struct h1_fields {
     bool length_bad, length_empty, length_differs, coding_bad;
 };
 
-/* An error, and how many bytes into the message. */
-struct h1_fault {
-    enum h1_error error;
-    uint64_t at;
-};
-
 void h1_fields_init(struct h1_fields *f, uint32_t max_fields);
 void h1_fields_begin(struct h1_fields *f);
 void h1_fields_clear(struct h1_fields *f); /* gives its memory back */
-
-/* How many bytes from the start are token characters (RFC 9110 section 5.6.2)? */
-size_t h1_token_len(const uint8_t *p, size_t len);
 
 /* Which name is this, in any case of letters? */
 enum h1_name h1_name_of(const uint8_t *name, size_t len);

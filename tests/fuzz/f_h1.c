@@ -24,6 +24,18 @@ static bool blank(uint8_t c) {
     return c == ' ' || c == '\t';
 }
 
+static bool is_token(const uint8_t *p, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (p[i] <= ' ' || p[i] >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", p[i])) return false;
+    return true;
+}
+
+static bool is_value(const uint8_t *p, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if ((p[i] < ' ' && p[i] != '\t') || p[i] == 0x7f) return false;
+    return true;
+}
+
 static bool named(const uint8_t *name, size_t len, const char *word) {
     if (len != strlen(word)) return false;
     for (size_t i = 0; i < len; i++)
@@ -46,6 +58,7 @@ static void check_head(enum h1_side side, const struct h1_head *head, const uint
         H1_TRACE_MUST(f->name.off == (size_t)(line - bytes) && f->name.len == (size_t)(colon - line));
         H1_TRACE_MUST(f->value.len == (size_t)(value_end - value));
         H1_TRACE_MUST(f->value.len == 0 || f->value.off == (size_t)(value - bytes));
+        H1_TRACE_MUST(is_token(line, f->name.len) && is_value(value, f->value.len));
         bool host = named(line, f->name.len, "host"), length = named(line, f->name.len, "content-length");
         bool coding = named(line, f->name.len, "transfer-encoding");
         n_host += host, n_length += length, n_coding += coding;

@@ -1,0 +1,114 @@
+#include "h1_lines.h"
+
+#include <string.h>
+
+#define CHUNK_MAX ((uint64_t)INT64_MAX)
+
+bool h1_refuse(struct h1_fault *fault, enum h1_error error, uint64_t at) {
+    *fault = (struct h1_fault){error, at};
+    return false;
+}
+
+size_t h1_token_len(const uint8_t *p, size_t len) {
+    static const bool token[256] = {
+        ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
+        ['+'] = true, ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true,
+        ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+    };
+    size_t i = 0;
+    while (i < len && token[p[i]]) i++;
+    return i;
+}
+
+static bool is_digit(uint8_t c) {
+    return c >= '0' && c <= '9';
+}
+
+/* Text of a target or a reason: no control characters; beyond ASCII anything, for
+ * clients do send it raw, and it cannot be mistaken for a delimiter. */
+static bool is_text(uint8_t c) {
+    return c >= 0x20 && c != 0x7f;
+}
+
+/* "HTTP/" DIGIT "." DIGIT at `at`. */
+static bool read_version(const uint8_t *p, size_t n, size_t at, struct h1_head *head, struct h1_fault *fault) {
+    static const char form[] = "HTTP/d.d";
+    for (size_t i = 0; i < sizeof form - 1; i++)
+        if (at + i >= n || (form[i] == 'd' ? !is_digit(p[at + i]) : p[at + i] != (uint8_t)form[i]))
+            return h1_refuse(fault, H1_E_START_LINE, at + i);
+    head->major = (uint8_t)(p[at + 5] - '0');
+    head->minor = (uint8_t)(p[at + 7] - '0');
+    return true;
+}
+
+/* Asked last, so that "HTTP/2.0" in a line that is otherwise wrong is not blamed. */
+static bool check_version(const struct h1_head *head, size_t at, struct h1_fault *fault) {
+    return (head->major == 1 && head->minor <= 1) || h1_refuse(fault, H1_E_VERSION, at);
+}
+
+static bool same(const uint8_t *p, size_t n, const char *word) {
+    return n == strlen(word) && memcmp(p, word, n) == 0;
+}
+
+/* One space each: anything else has been read in more than one way. */
+bool h1_read_request_line(const uint8_t *p, size_t n, struct h1_head *head, struct h1_fault *fault) {
+    size_t method = h1_token_len(p, n);
+    if (method == 0 || method == n || p[method] != ' ') return h1_refuse(fault, H1_E_START_LINE, method);
+    size_t from = method + 1, to = from;
+    while (to < n && p[to] != ' ' && is_text(p[to])) to++;
+    if (to == from || to == n || p[to] != ' ') return h1_refuse(fault, H1_E_START_LINE, to);
+    if (!read_version(p, n, to + 1, head, fault)) return false;
+    if (n != to + 9) return h1_refuse(fault, H1_E_START_LINE, to + 9);
+    head->method = (struct h1_span){0, (uint32_t)method};
+    head->target = (struct h1_span){(uint32_t)from, (uint32_t)(to - from)};
+    head->is_head = same(p, method, "HEAD");
+    head->is_connect = same(p, method, "CONNECT");
+    head->is_safe = head->is_head || same(p, method, "GET") || same(p, method, "OPTIONS") || same(p, method, "TRACE");
+    return check_version(head, to + 1, fault);
+}
+
+/* Go lets the space before the reason be absent and the one before the status be many. */
+bool h1_read_status_line(const uint8_t *p, size_t n, struct h1_head *head, struct h1_fault *fault) {
+    if (!read_version(p, n, 0, head, fault)) return false;
+    size_t at = 8;
+    if (at == n || p[at] != ' ') return h1_refuse(fault, H1_E_START_LINE, at);
+    while (at < n && p[at] == ' ') at++;
+    for (size_t i = 0; i < 3; i++, at++) {
+        if (at == n || !is_digit(p[at]) || (i == 0 && p[at] == '0')) return h1_refuse(fault, H1_E_START_LINE, at);
+        head->status = (uint16_t)(head->status * 10 + (p[at] - '0'));
+    }
+    if (at < n && p[at] != ' ') return h1_refuse(fault, H1_E_START_LINE, at);
+    if (at < n) at++;
+    head->reason = (struct h1_span){(uint32_t)at, (uint32_t)(n - at)};
+    for (; at < n; at++)
+        if (!is_text(p[at]) && p[at] != '\t') return h1_refuse(fault, H1_E_START_LINE, at);
+    return check_version(head, 0, fault);
+}
+
+static int hex(uint8_t c) {
+    if (is_digit(c)) return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Extensions are looked at only as far as what must not be in them. Blanks between
+ * the size and the line's end are passed over in responses, as Go does: old servers
+ * pad the size with them. */
+bool h1_read_chunk_line(enum h1_side side, const uint8_t *p, size_t n, uint64_t *size, size_t *extension,
+                        struct h1_fault *fault) {
+    uint64_t v = 0;
+    size_t i = 0;
+    for (; i < n && hex(p[i]) >= 0; i++) {
+        if (v > CHUNK_MAX >> 4 || i == 16) return h1_refuse(fault, H1_E_CHUNK, i);
+        v = v << 4 | (uint64_t)hex(p[i]);
+    }
+    if (i == 0) return h1_refuse(fault, H1_E_CHUNK, 0);
+    size_t digits = i;
+    while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;
+    if (i == n ? i > digits && side == H1_REQUEST : p[i] != ';') return h1_refuse(fault, H1_E_CHUNK, digits);
+    for (; i < n; i++)
+        if (!is_text(p[i]) && p[i] != '\t') return h1_refuse(fault, H1_E_CHUNK, i);
+    *size = v;
+    *extension = n - digits;
+    return true;
+}
