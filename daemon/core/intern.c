@@ -74,9 +74,11 @@ static void resize(struct intern *t, size_t n_buckets) {
     free(old.buckets);
 }
 
-/* Appends one part, cut at max, and its NUL. */
+/* Appends one part, cut at max but not within a UTF-8 character, and its NUL. */
 static char *put_part(char *end, const char *part, size_t max) {
     size_t len = strnlen(part, max);
+    if (len == max)
+        for (unsigned i = 0; i < 3 && len > 0 && ((unsigned char)part[len] & 0xc0) == 0x80; i++) len--;
     memcpy(end, part, len);
     end[len] = 0;
     return end + len + 1;

@@ -318,6 +318,11 @@ static bool read_tls(const struct at *at) {
     return true;
 }
 
+/* The time that lies `span` behind `from`, a field's number; false where no time can say that. */
+static bool add_span(const struct at *at, const char *path, int64_t from, int64_t span, int64_t *out) {
+    return !__builtin_add_overflow(from, span, out) || complain(at->r, path, "a shorter time", field(at, path));
+}
+
 /* Durations are differences of times as written, so adding them up gives the
  * times again. closed_at is null while open: that the end was not seen is known
  * only from the state "closed". */
@@ -331,10 +336,12 @@ static bool read_times(const struct at *at, int64_t *seen_ns) {
         return false;
     if (l->closed_ns && l->state != LIFE_CLOSED)
         return complain(at->r, "closed_at", "null while it is open", field(at, "closed_at"));
-    if (l->opened_ns && field(at, "dial_ms")) l->dialed_ns = l->opened_ns + dial;
-    if (l->dialed_ns && field(at, "tls_ms")) l->tls_ns = l->dialed_ns + tls;
-    *seen_ns = l->closed_ns ? l->closed_ns : l->opened_ns && duration >= 0 ? l->opened_ns + duration : 0;
-    return true;
+    if (l->opened_ns && field(at, "dial_ms") && !add_span(at, "dial_ms", l->opened_ns, dial, &l->dialed_ns))
+        return false;
+    if (l->dialed_ns && field(at, "tls_ms") && !add_span(at, "tls_ms", l->dialed_ns, tls, &l->tls_ns)) return false;
+    *seen_ns = l->closed_ns;
+    if (l->closed_ns || !l->opened_ns || duration < 0) return true;
+    return add_span(at, "duration_ms", l->opened_ns, duration, seen_ns);
 }
 
 static bool read_counts(const struct at *at) {

@@ -14,8 +14,7 @@ static void apply(struct lifecycle *life, enum conn_event_kind kind, uint64_t va
 }
 
 static void closed(struct lifecycle *life, enum close_reason why, uint64_t unread) {
-    ledger_apply(l, life,
-                 &(struct conn_event){.at_ns = now, .kind = EV_ENDED, .code = (uint16_t)why, .value = unread});
+    ledger_apply(l, life, &(struct conn_event){.at_ns = now, .kind = EV_ENDED, .code = (uint16_t)why, .value = unread});
 }
 
 static struct lifecycle *dialed(conn_id id) {
@@ -206,6 +205,10 @@ TEST(a_peers_texts_are_cut) {
     CHECK_EQ(strlen(c->user_agent), INTERN_CLIENT_MAX);
     CHECK_EQ(strlen(k->addr), INTERN_KEY_MAX);
     CHECK_EQ(strlen(k->proxy), INTERN_KEY_MAX);
+    memcpy(huge + INTERN_CLIENT_MAX - 2, "\xf0\x9f\x98\x80", 4);
+    CHECK_EQ(strlen(intern_client(t, huge, "")->tag), INTERN_CLIENT_MAX - 2); /* not within a character */
+    memset(huge + INTERN_CLIENT_MAX - 8, 0x80, 16);
+    CHECK_EQ(strlen(intern_client(t, huge, "")->tag), INTERN_CLIENT_MAX - 3); /* where there are none */
     intern_free(&t);
 }
 

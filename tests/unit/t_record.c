@@ -395,6 +395,9 @@ TEST(a_wrong_field_is_named_with_its_line) {
         {"\"events\":[{\"at\":\"2026-01-02T03:04:05Z\",\"event\":\"x\"}]", "events.event: expected a kind of event"},
         {"\"events\":[{\"at\":\"2026-01-02T03:04:05Z\",\"event\":\"closed\",\"reason\":\"x\"}]",
          "events.reason: expected a close reason"},
+        {"\"opened_at\":\"2261-01-02T03:04:05Z\",\"dial_ms\":9e12", "dial_ms: expected a shorter time"},
+        {"\"opened_at\":\"2261-01-02T03:04:05Z\",\"dial_ms\":1,\"tls_ms\":9e12", "tls_ms: expected a shorter time"},
+        {"\"opened_at\":\"2261-01-02T03:04:05Z\",\"duration_ms\":9e12", "duration_ms: expected a shorter time"},
         {"\"id\":\"u-2\"", "not JSON: duplicate object key"},
     };
     struct conn_record rec;
