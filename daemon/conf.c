@@ -346,19 +346,19 @@ static void set_where(struct conf *c, const struct param *p, const char *where) 
     c->where[row(p)] = where ? conf_strdup(where, strlen(where)) : NULL;
 }
 
-/* `place` begins the error; `where` is kept for later ones. */
+/* `place` begins the error, its colon included; `where` is kept for later ones. */
 static bool set_value(struct conf *c, const struct param *p, const char *text, bool append, const char *place,
                       const char *where, char err[CONF_ERROR_MAX]) {
     char *bad = NULL;
     if (!set_member(c, p, text, append, &bad)) {
         char want[200];
         expected(p, want, sizeof(want));
-        conf_fail(err, "%s: %s.%s: bad value \"%.100s\"; expected %s", place, p->section, p->key, bad, want);
+        conf_fail(err, "%s%s.%s: bad value \"%.100s\"; expected %s", place, p->section, p->key, bad, want);
         free(bad);
         return false;
     }
     const char *why = why_refused(c, p);
-    if (why) return conf_fail(err, "%s: %s.%s = %.100s: %s", place, p->section, p->key, text, why);
+    if (why) return conf_fail(err, "%s%s.%s = %.100s: %s", place, p->section, p->key, text, why);
     set_where(c, p, where);
     return true;
 }
@@ -373,7 +373,7 @@ bool conf_set(struct conf *c, const char *set, char err[CONF_ERROR_MAX]) {
     snprintf(key, sizeof(key), "%.*s", (int)(eq - dot - 1 < 63 ? eq - dot - 1 : 63), dot + 1);
     const struct param *p = find(section, key);
     if (!p) return fail_unknown(place, section, key, err);
-    return set_value(c, p, eq + 1, false, place, "--set", err);
+    return set_value(c, p, eq + 1, false, "--set ", "--set", err);
 }
 
 /* --- the file --- */
@@ -428,8 +428,9 @@ static char *read_line(char *buf, int size, void *arg) {
 static int file_value(void *arg, const char *section, const char *key, const char *value) {
     struct file_reader *r = arg;
     if (r->failed) return 0;
-    char where[300];
+    char where[300], place[304];
     snprintf(where, sizeof(where), "%.280s:%d", r->path, r->line);
+    snprintf(place, sizeof(place), "%s: ", where);
     const struct param *p = find(section, key);
     if (!*section)
         conf_fail(r->err, "%s: %.60s stands before the first [section]", where, key);
@@ -440,7 +441,7 @@ static int file_value(void *arg, const char *section, const char *key, const cha
                   key);
     else if (!r->indented && r->set_at[row(p)])
         conf_fail(r->err, "%s: %s.%s is set twice, first in line %d", where, section, key, r->set_at[row(p)]);
-    else if (set_value(r->c, p, value, r->set_at[row(p)] != 0, where, where, r->err)) {
+    else if (set_value(r->c, p, value, r->set_at[row(p)] != 0, place, where, r->err)) {
         if (!r->set_at[row(p)]) r->set_at[row(p)] = r->line;
         return 1;
     }

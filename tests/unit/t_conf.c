@@ -271,6 +271,7 @@ TEST(set_wins_over_the_file) {
     CHECK(set_refused("a.=1", "expected SECTION.KEY=VALUE"));
     CHECK(set_refused("pool.max_idle=1",
                       "--set pool.max_idle=1: no parameter pool.max_idle; did you mean pool.max_idle_conns?"));
+    CHECK(set_refused("pool.max_idle_conns=many", "--set pool.max_idle_conns: bad value \"many\"; expected"));
     CHECK(set_refused("pool.max_idle_conns=", "bad value \"\""));
     CHECK(set_refused("pool.max_idle_conns=1x", "bad value \"1x\""));
     CHECK(set_refused("pool.max_idle_conns=99999999999999999999", "bad value"));
