@@ -2,12 +2,11 @@
  * checked for its type and its range, and the first that is wrong is named. */
 #include "record/conn_read.h"
 
-#include <jansson.h>
-
 #include "core/intern.h"
 #include "record/conn_json.h"
 #include "record/json_out.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,7 +310,8 @@ static bool read_tls(const struct at *at) {
         return true;
     }
     if (!required(&tls, "tls.version") || !get_text(&tls, "tls.version", &version) ||
-        !get_text(&tls, "tls.cipher", &cipher) || !get_bool(&tls, "tls.close_notify", KNOW_CLOSE_NOTIFY, &at->life->close_notify))
+        !get_text(&tls, "tls.cipher", &cipher) ||
+        !get_bool(&tls, "tls.close_notify", KNOW_CLOSE_NOTIFY, &at->life->close_notify))
         return false;
     at->life->tls_version = intern_name(at->r->texts, version);
     at->life->tls_cipher = cipher ? intern_name(at->r->texts, cipher) : NULL;

@@ -86,27 +86,4 @@ void jo_raw(struct json_out *o, const char *text, size_t len);
 size_t text_u64(char *out, uint64_t n);
 size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);
 
-/* The names of yesterday, for files that do not include jansson.h, whose names three of them are. */
-#ifndef JANSSON_H
-#define json_object     jo_object
-#define json_object_end jo_object_end
-#define json_array      jo_array
-#define json_array_end  jo_array_end
-#define json_line       jo_line
-#define json_key        jo_key
-#define json_null       jo_null
-#define json_bool       jo_bool
-#define json_u64        jo_u64
-#define json_i64        jo_i64
-#define json_fixed      jo_fixed
-#define json_ms         jo_ms
-#define json_ratio      jo_ratio
-#define json_str        jo_str
-#define json_strn       jo_strn
-#define json_time       jo_time
-#define json_raw        jo_raw
-#define JSON_KEY        JO_KEY
-#define JSON_PUT        JO_PUT
-#endif
-
 #endif
