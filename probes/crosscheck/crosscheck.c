@@ -170,7 +170,7 @@ static bool tell_faults(const struct capture *c) {
 
         capture_source(c, i, &s);
         if (!*s.fault) continue;
-        complain("%s%s", s.fault, "");
+        complain("%s: %s", s.path, s.fault);
         any = true;
     }
     return any;

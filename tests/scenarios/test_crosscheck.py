@@ -1,0 +1,485 @@
+"""connleak crosscheck: a ledger held against packets. Truth agrees, a lie is found, a live daemon is proved."""
+
+import contextlib
+import copy
+import datetime
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CONNLEAK = os.environ.get("CONNLEAK", os.path.join(ROOT, "build", "connleak"))
+DAEMON = os.environ.get("CONNLEAKD", os.path.join(ROOT, "build", "connleakd"))
+
+
+def crosscheck(*args, stdin=None):
+    """(exit code, stdout, stderr) of one run."""
+    done = subprocess.run([CONNLEAK, "crosscheck", *map(str, args)], input=stdin, capture_output=True, timeout=120,
+                          check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def crosscheck_json(*args):
+    code, out, err = crosscheck(*args, "--json")
+    assert out, err
+    return code, json.loads(out)
+
+
+# --- A capture made by hand: thousands of connections of every kind ------------------------------
+
+
+SYN, ACK, FIN, RST, PSH = 0x02, 0x10, 0x01, 0x04, 0x08
+
+
+class Pcap:
+    """Packets of TCP conversations, raw IP, in the order of time."""
+
+    def __init__(self):
+        self.packets = []
+
+    def add(self, at, src, dst, flags, seq, ack, payload=b"", window=512):
+        tcp = struct.pack("!HHIIBBHHH", src[1], dst[1], seq & 0xffffffff, ack & 0xffffffff, 5 << 4, flags, window, 0, 0)
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), len(self.packets) & 0xffff, 0x4000, 64, 6, 0,
+                         socket.inet_aton(src[0]), socket.inet_aton(dst[0]))
+        self.packets.append((at, ip + tcp + payload))
+
+    def write(self, path):
+        self.packets.sort(key=lambda packet: packet[0])
+        with open(path, "wb") as out:
+            out.write(struct.pack("<IHHiIII", 0xa1b23c4d, 2, 4, 0, 0, 262144, 101))
+            for at, data in self.packets:
+                out.write(struct.pack("<IIII", at // 10**9, at % 10**9, len(data), len(data)))
+                out.write(data)
+
+
+class Conversation:
+    """One connection: client and server take turns, every segment is acknowledged with the next."""
+
+    def __init__(self, pcap, at, client, server):
+        self.pcap, self.at, self.client, self.server = pcap, at, client, server
+        self.seq = {client: at * 7 & 0xffffffff, server: at * 13 & 0xffffffff}
+        self.send(client, SYN, ack=False)
+        self.send(server, SYN | ACK)
+        self.send(client, ACK)
+
+    def other(self, end):
+        return self.server if end == self.client else self.client
+
+    def send(self, end, flags, payload=b"", ack=True, known=None):
+        self.at += 20_000
+        peer = self.other(end)
+        self.pcap.add(self.at, end, peer, flags, self.seq[end], (known if known is not None else self.seq[peer]) if ack else 0,
+                      payload)
+        self.seq[end] += len(payload) + (1 if flags & (SYN | FIN) else 0)
+
+    def request(self, pause=1_000_000):
+        self.at += pause
+        self.send(self.client, PSH | ACK, b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    def response(self, length, sent=None):
+        self.send(self.server, PSH | ACK, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+        left = length if sent is None else sent
+        while left:
+            size = min(left, 1400)
+            self.send(self.server, ACK, b"x" * size)
+            left -= size
+        self.send(self.client, ACK)
+
+    def fins(self, first):
+        self.at += 1_000_000
+        self.send(first, FIN | ACK)
+        self.send(self.other(first), FIN | ACK)
+        self.send(first, ACK)
+
+    def reset(self, end):
+        self.at += 30_000_000  # nothing else happens at that instant: no doubt is left
+        self.send(end, RST | ACK)
+
+
+KINDS = ["healthy", "early", "server_fin", "server_rst", "open"]
+START = 1_767_323_045 * 10**9
+
+
+def make_capture(path, n):
+    """n connections, KINDS in turn, some at a time; a tenth of them on a 4-tuple that was used before."""
+    pcap = Pcap()
+    for i in range(n):
+        again = i - (n - n // 10)
+        reused = again >= 0 and KINDS[again % len(KINDS)] != "open"
+        client = ("10.0.0.1", 20000 + (again if reused else i))
+        server = ("10.0.0.2", 80)
+        c = Conversation(pcap, START + i * 3_000_000, client, server)
+        kind = KINDS[i % len(KINDS)]
+        for _ in range(1 + i % 4 if kind != "early" else i % 2):
+            c.request()
+            c.response(100 + i % 900)
+        if kind == "healthy":
+            c.fins(client)
+        elif kind == "early":
+            c.request()
+            c.response(100_000, sent=8_000 + i % 50)
+            c.reset(client)
+        elif kind == "server_fin":
+            c.fins(server)
+        elif kind == "server_rst":
+            c.reset(server)
+    pcap.write(path)
+
+
+def connleak_records(path):
+    done = subprocess.run([CONNLEAK, "analyze", "--jsonl", path], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def kind_of(record):
+    if record["state"] != "closed":
+        return "open"
+    if record["close"]["how"] == "rst":
+        return "early" if record["close"]["by"] == "local" else "server_rst"
+    return "healthy" if record["close"]["by"] == "local" else "server_fin"
+
+
+def time_of(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def as_upstream(record):
+    """The capture's record as the daemon on its client's end would have written it."""
+    r = copy.deepcopy(record)
+    r.update(observer="daemon", side="upstream", id="u-" + record["id"][2:], evidence={}, unread_bytes=0)
+    if kind_of(record) == "early":
+        r["unread_bytes"] = 3904
+        r["bytes_in"] -= r["unread_bytes"]
+    if r["state"] != "closed":
+        r["unread_bytes"] = None
+        # Written soon after its last packet, while the capture went on: it cannot have grown since.
+        r["duration_ms"] = (time_of(record["evidence"]["last_at"]) - time_of(r["opened_at"])).total_seconds() * 1000 + 300
+    return r
+
+
+def as_downstream(record):
+    """The same from the server's end."""
+    r = as_upstream(record)
+    swap = {"local": "remote", "remote": "local", "none": "none"}
+    r.update(side="downstream", id="d-" + record["id"][2:], local=record["remote"], remote=record["local"],
+             bytes_in=record["bytes_out"], bytes_out=record["bytes_in"], rst_sent=record["rst_received"],
+             rst_received=record["rst_sent"], unread_bytes=0)
+    r["close"] = dict(r["close"], by=swap[r["close"]["by"]])
+    if r["state"] != "closed":
+        r["unread_bytes"] = None
+    return r
+
+
+def write_ledger(path, records):
+    with open(path, "w", encoding="utf-8") as out:
+        for record in records:
+            out.write(json.dumps(record) + "\n")
+    return path
+
+
+N = 3000
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(pcap path, records of the analyser, a folder)"""
+    folder = tempfile.mkdtemp(prefix="crosscheck")
+    path = os.path.join(folder, "made.pcap")
+    make_capture(path, N)
+    yield path, connleak_records(path), folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("view", [as_upstream, as_downstream])
+def test_the_truth_agrees_from_either_end(made, view):
+    pcap, records, folder = made
+    ledger = write_ledger(os.path.join(folder, "true.jsonl"), map(view, records))
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", ledger)
+    assert code == 0 and result["agree"], result["summary"]
+    assert result["summary"] == f"{N:,} connections: {N:,} agree, 0 disagree, 0 packets missing in capture"
+    assert result["connections"] == []
+    assert all(f["different"] == f["explained"] == 0 for f in result["fields"].values())
+    for name, field in result["fields"].items():  # nothing passes because it was never looked at
+        # An open connection has no end; a client's FIN after a whole body does not tell whether it was read.
+        least = {"closed_at": 4, "close.by": 4, "close.how": 4, "unread_bytes": 4, "early_closes": 3}.get(name, 5)
+        assert field["compared"] == N * least // len(KINDS), (name, field)
+    code, out, _ = crosscheck("--pcap", pcap, "--ledger", ledger)
+    assert code == 0
+    assert out.splitlines()[-1] == result["summary"]
+
+
+def shifted(text, ms):
+    return (time_of(text) + datetime.timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def lie_about(record, field):
+    """Alters one field of the record, as little as can be told."""
+    if field in ("opened_at", "closed_at"):
+        record[field] = shifted(record[field], 300)
+    elif field in ("rst_sent", "rst_received"):
+        record[field] = not record[field]
+    elif field == "close.by":
+        record["close"]["by"] = "remote" if record["close"]["by"] == "local" else "local"
+    elif field == "close.how":
+        record["close"]["how"] = "fin" if record["close"]["how"] == "rst" else "rst"
+    else:
+        record[field] += 1
+
+
+FIELDS = ["opened_at", "closed_at", "requests", "reused", "bytes_in", "bytes_out", "early_closes", "rst_sent",
+          "rst_received", "close.by", "close.how", "unread_bytes"]
+
+
+@pytest.mark.parametrize("view", [as_upstream, as_downstream])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("field", FIELDS)
+def test_one_lie_among_thousands_is_named(made, view, kind, field):
+    pcap, records, folder = made
+    which = [i for i, r in enumerate(records) if kind_of(r) == kind][len(records) // 10]
+    ledger = [view(r) for r in records]
+    record = ledger[which]
+    if kind == "open" and field in ("closed_at", "close.by", "close.how", "unread_bytes"):
+        pytest.skip("an open connection has none")
+    if field == "early_closes" and records[which]["early_closes"] is None:
+        pytest.skip("the wire does not tell whether a body that was delivered was read")
+    lie_about(record, field)
+    path = write_ledger(os.path.join(folder, "lie.jsonl"), ledger)
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", path)
+    assert code == 3, (field, kind, result["summary"])
+    assert [c["id"] for c in result["connections"]] == [record["id"]]
+    told = {f["field"]: f for f in result["connections"][0]["fields"] if f["cause"] is None}
+    assert field in told
+    # One equation ties bytes_in and unread_bytes together where an RST ended the connection; all else stands alone.
+    assert set(told) == {field} or set(told) == {"bytes_in", "unread_bytes"}
+    first, last = records[which]["evidence"]["first_packet"], records[which]["evidence"]["last_packet"]
+    assert first <= told[field]["packet"] <= last
+    assert told[field]["ledger"] != told[field]["capture"]
+    code, out, _ = crosscheck("--pcap", pcap, "--ledger", path)
+    assert code == 3
+    assert re.search(rf"^disagree +{record['id']} ", out) and f"packet {told[field]['packet']:,}" in out
+    assert f"{N:,} connections: {N - 1:,} agree, 1 disagree" in out
+
+
+def test_a_record_that_is_missing_and_one_that_is_made_up_are_named(made):
+    pcap, records, folder = made
+    ledger = [as_upstream(r) for r in records]
+    gone = ledger.pop(1234)
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", write_ledger(os.path.join(folder, "gone.jsonl"), ledger))
+    assert code == 3 and result["verdicts"]["only_in_capture"] == 1
+    assert result["connections"][0]["capture_id"] == "c-" + gone["id"][2:]
+
+    ledger = [as_upstream(r) for r in records]
+    extra = copy.deepcopy(ledger[1234])
+    extra.update(id="u-999999", local="10.0.0.1:9999")
+    ledger.append(extra)
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", write_ledger(os.path.join(folder, "extra.jsonl"), ledger))
+    assert code == 3 and result["verdicts"]["only_in_ledger"] == 1
+    assert result["connections"][0]["id"] == "u-999999"
+
+
+def test_what_the_other_side_does_not_cover_is_told_and_not_held_against_it(made):
+    pcap, records, folder = made
+    ledger = [as_upstream(r) for r in records]
+    stranger = copy.deepcopy(ledger[7])  # to an address that the capture has nothing of
+    stranger.update(id="u-999999", remote="10.9.9.9:443")
+    unix = copy.deepcopy(as_downstream(records[8]))
+    unix.update(id="d-999998", local="unix", remote="unix")
+    path = write_ledger(os.path.join(folder, "stranger.jsonl"), ledger + [stranger, unix])
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", path)
+    assert code == 0, result["summary"]
+    assert result["not_compared"]["only_in_ledger"]["endpoints"] == [{"at": "10.9.9.9:443", "connections": 1}]
+    assert result["ledger"]["without_addresses"] == 1
+    # A ledger of half the time: what ended before or after it is not its business.
+    half = [as_upstream(r) for r in records if r["state"] == "closed"][N // 4:N // 2]
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", write_ledger(os.path.join(folder, "half.jsonl"), half))
+    assert result["verdicts"]["agree"] == len(half)
+    assert result["not_compared"]["only_in_capture"]["time"] > N // 3
+
+
+def test_clocks_that_differ_by_hours_are_brought_together(made):
+    pcap, records, folder = made
+    ledger = [as_upstream(r) for r in records]
+    for record in ledger:
+        for field in ("opened_at", "closed_at"):
+            if record[field]:
+                record[field] = shifted(record[field], 7_200_123)
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", write_ledger(os.path.join(folder, "late.jsonl"), ledger))
+    assert code == 0, result["summary"]
+    assert abs(result["clock"]["offset_ms"] - 7_200_123) < 0.01
+    assert result["verdicts"]["agree"] == N
+
+
+def test_a_capture_that_lost_packets_is_incomplete_and_not_contradicted(made):
+    """Every packet of some connections' middles is taken out: nothing may turn into a disagreement."""
+    pcap, records, folder = made
+    with open(pcap, "rb") as f:
+        data = f.read()
+    out, at, number = [data[:24]], 24, 0
+    while at < len(data):
+        size = 16 + struct.unpack_from("<I", data, at + 8)[0]
+        number += 1
+        payload = size - 16 - 40
+        if not (payload > 500 and number % 11 == 0):
+            out.append(data[at:at + size])
+        at += size
+    lossy = os.path.join(folder, "lossy.pcap")
+    with open(lossy, "wb") as f:
+        f.write(b"".join(out))
+    ledger = write_ledger(os.path.join(folder, "true2.jsonl"), map(as_upstream, records))
+    code, result = crosscheck_json("--pcap", lossy, "--ledger", ledger)
+    assert code == 0, result["summary"]
+    assert result["packets_lost"] > 100
+    assert result["verdicts"]["agree"] + result["verdicts"]["incomplete"] == N
+
+
+def test_a_capture_that_is_cut_off_says_where_and_ends_with_2(made):
+    pcap, records, folder = made
+    with open(pcap, "rb") as f:
+        data = f.read()
+    cut = os.path.join(folder, "cut.pcap")
+    with open(cut, "wb") as f:
+        f.write(data[:len(data) // 2 + 3])
+    ledger = write_ledger(os.path.join(folder, "true3.jsonl"), map(as_upstream, records))
+    code, out, err = crosscheck("--pcap", cut, "--ledger", ledger)
+    assert code == 2 and "cut.pcap" in err, err
+    assert ", 0 disagree" in out.splitlines()[-1], out
+
+
+def test_a_ledger_that_is_still_being_written(made):
+    pcap, records, folder = made
+    path = write_ledger(os.path.join(folder, "torn.jsonl"), map(as_upstream, records))
+    with open(path, "r+", encoding="utf-8") as f:
+        text = f.read()
+        f.seek(len(text) - 40)
+        f.truncate()
+    code, result = crosscheck_json("--pcap", pcap, "--ledger", path)
+    assert result["ledger"]["cut"] is True
+    assert result["verdicts"]["agree"] == N - 1
+
+
+# --- Usage and input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args, says", [
+    ([], "--pcap"),
+    (["--pcap", "x"], "--ledger"),
+    (["--ledger", "x"], "--pcap"),
+    (["--pcap", "x", "--interface", "lo", "--ledger", "y"], "one of --pcap"),
+    (["--pcap", "x", "--ledger", "y", "--admin", "z:1"], "one of --ledger"),
+    (["--pcap", "x", "--ledger", "y", "--duration", "5s"], "--duration goes with --interface"),
+    (["--interface", "lo", "--ledger", "y", "--duration", "soon"], '"soon"'),
+    (["--pcap", "x", "--ledger", "y", "--slack", "-1s"], '"-1s"'),
+    (["--pcap", "/nonexistent.pcap", "--ledger", "/dev/null"], "/nonexistent.pcap"),
+    (["--no-such-option"], "usage"),
+])
+def test_usage_errors_end_with_2_and_say_what_was_expected(args, says):
+    code, out, err = crosscheck(*args)
+    assert code == 2 and out == "" and says in err
+
+
+def test_a_ledger_with_a_bad_line_names_file_and_line(made):
+    pcap, records, folder = made
+    path = os.path.join(folder, "bad.jsonl")
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(json.dumps(as_upstream(records[0])) + "\n")
+        out.write(json.dumps(dict(as_upstream(records[1]), requests="many")) + "\n")
+    code, out, err = crosscheck("--pcap", pcap, "--ledger", path)
+    assert code == 2 and out == "" and "bad.jsonl" in err and "line 2" in err and "requests" in err
+    code, out, err = crosscheck("--pcap", pcap, "--ledger", os.path.join(folder, "nowhere.jsonl"))
+    assert code == 2 and "nowhere.jsonl" in err
+
+
+# --- The ledger of a running daemon, over HTTP ---------------------------------------------------
+
+
+class FakeAdmin:
+    """Answers one GET with bytes made for it, in pieces of `piece` bytes."""
+
+    def __init__(self, answer, piece=70000):
+        self.answer, self.piece, self.request = answer, piece, b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            conn, _ = self.listener.accept()
+            with conn:
+                while b"\r\n\r\n" not in self.request:
+                    self.request += conn.recv(4096)
+                for at in range(0, len(self.answer), self.piece):
+                    conn.sendall(self.answer[at:at + self.piece])
+
+    def stop(self):
+        self.listener.close()
+        self.thread.join(5)
+
+
+def chunked(body, size):
+    out = b""
+    for at in range(0, len(body), size):
+        out += b"%x\r\n%s\r\n" % (len(body[at:at + size]), body[at:at + size])
+    return out + b"0\r\n\r\n"
+
+
+def fetched(made, answer, piece=70000):
+    admin = FakeAdmin(answer, piece)
+    try:
+        code, out, err = crosscheck("--pcap", made[0], "--admin", admin.address)
+    finally:
+        admin.stop()
+    return code, out, err, admin
+
+
+def ledger_body(made):
+    return b"".join(json.dumps(as_upstream(r)).encode() + b"\n" for r in made[1])
+
+
+@pytest.mark.parametrize("framing", ["chunked", "odd chunks", "length", "until-eof", "interim"])
+def test_the_ledger_comes_over_http_however_it_is_framed(made, framing):
+    body = ledger_body(made)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+    answers = {
+        "chunked": head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body, 65536),
+        "odd chunks": head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body, 977),
+        "length": head + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        "until-eof": head + b"\r\n" + body,
+        "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + head + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+    }
+    code, out, err, admin = fetched(made, answers[framing], 70000 if framing != "odd chunks" else 1009)
+    assert code == 0, (out, err)
+    assert out.splitlines()[-1].startswith(f"{N:,} connections: {N:,} agree, 0 disagree")
+    assert admin.request.startswith(b"GET /ledger HTTP/1.1\r\n") and b"Host: " + admin.address.encode() in admin.request
+
+
+@pytest.mark.parametrize("answer, says", [
+    (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}", "truncated|early|ended"),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}", "truncated|early|ended"),
+    (b"", "early|ended"),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "."),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "line 1"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 1100000\r\n\r\n" + b"x" * 1_100_000, "1 MiB"),
+], ids=["forbidden", "cut length", "cut chunk", "nothing", "not http", "not a record", "endless line"])
+def test_an_answer_that_is_no_ledger_ends_with_2(made, answer, says):
+    code, out, err, _ = fetched(made, answer)
+    assert code == 2 and out == "" and re.search(says, err) and len(err.splitlines()) == 1, err
+
+
+def test_an_admin_endpoint_that_is_not_there_ends_with_2(made):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    code, out, err = crosscheck("--pcap", made[0], "--admin", f"127.0.0.1:{port}")
+    assert code == 2 and out == "" and f"127.0.0.1:{port}" in err
