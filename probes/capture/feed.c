@@ -29,9 +29,10 @@ enum capture_step feed_some(struct capture *c, struct wire *w, struct feed_count
     for (size_t i = 0; i < n; i++) {
         enum link_verdict v = link_decode(&packets[i], &segments[n_tcp]);
         count(counts, v, &packets[i]);
-        if (v == LINK_TCP) wire_prefetch(w, &segments[n_tcp++]);
+        if (v == LINK_TCP) wire_prepare(w, &segments[n_tcp++]);
     }
     counts->packets += n;
-    for (size_t i = 0; i < n_tcp; i++) wire_feed(w, &segments[i]);
+    for (size_t i = 0; i < n_tcp; i++) wire_prefetch(w, &segments[i]);
+    for (size_t i = 0; i < n_tcp; i++) wire_feed_prepared(w, &segments[i]);
     return CAPTURE_PACKET;
 }

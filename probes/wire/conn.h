@@ -109,8 +109,8 @@ struct kept_exchange {
     char method[8];
 };
 
-#define KEEP_FIRST 2
-#define KEEP_LAST 4
+#define KEEP_FIRST WIRE_FIRST
+#define KEEP_LAST WIRE_NEWEST
 
 struct conn {
     struct endpoint ends[2]; /* the lower one first */
@@ -167,6 +167,7 @@ struct wire {
     struct wire_totals totals;
     int64_t now_ns;           /* of the segment under way */
 
+    uint64_t seed[2];         /* of the table's hashes */
     uint64_t *slots;          /* hash << 32 | index + 1; 0: empty */
     uint32_t mask, n_slots_used;
     struct conn **chunks;
@@ -195,7 +196,7 @@ struct piece {
 /* table.c */
 void table_init(struct wire *w);
 struct conn *conn_at(const struct wire *w, uint32_t index);
-uint32_t table_find(const struct wire *w, const struct endpoint ends[2], uint32_t hash);
+uint32_t table_find(const struct wire *w, const struct endpoint *lower, const struct endpoint *upper, uint32_t hash);
 void table_add(struct wire *w, uint32_t index);
 void table_remove(struct wire *w, uint32_t index);
 uint32_t conn_take(struct wire *w); /* a zeroed one; aborts where memory is short */

@@ -92,10 +92,11 @@ struct wire_tls {
     char alpn[32];          /* chosen in clear text (TLS 1.2 and older); TLS 1.3 encrypts it: "" */
 };
 
-#define WIRE_HISTORY_MAX 64
+#define WIRE_HISTORY_MAX 33
 
 /* One request and its answer, as far as they were seen. */
-#define WIRE_EXCHANGES 16
+#define WIRE_FIRST 2
+#define WIRE_NEWEST 4
 struct wire_exchange {
     uint64_t request_packet, response_packet; /* where the heads end */
     uint64_t body_announced;                  /* UNKNOWN_BYTES: no Content-Length */
@@ -134,10 +135,10 @@ struct wire_evidence {
     bool proxy_form;         /* requests in absolute form: the server is a forward proxy */
     char conn_state[8];      /* Zeek's: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH */
     char history[WIRE_HISTORY_MAX]; /* Zeek's */
-    char host[256];          /* of the first request's Host field; "" not seen */
-    char user_agent[128];
+    char *host;              /* of the first request's Host field, cut at 255 bytes; NULL: not seen */
+    char *user_agent;        /* cut at 127 */
     struct wire_tls *tls;    /* NULL: not TLS */
-    struct wire_exchange *exchanges; /* the first WIRE_EXCHANGES - 1 and the last */
+    struct wire_exchange *exchanges; /* the first WIRE_FIRST and the newest WIRE_NEWEST */
     uint32_t n_exchanges;    /* kept */
 };
 

@@ -177,13 +177,6 @@ static void fill_exchanges(struct wire_evidence *e, const struct conn *c) {
     }
 }
 
-static void copy_text(char *to, size_t room, const char *from) {
-    size_t len = from ? strnlen(from, room - 1) : 0;
-
-    if (len) memcpy(to, from, len);
-    to[len] = 0;
-}
-
 static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct closing *closing) {
     const struct dir *cd = client_dir(c), *sd = server_dir(c);
 
@@ -220,8 +213,9 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->request_close = c->request_close;
     e->response_close = c->response_close;
     e->proxy_form = c->proxy_form;
-    copy_text(e->host, sizeof e->host, c->host);
-    copy_text(e->user_agent, sizeof e->user_agent, c->user_agent);
+    e->host = c->host;
+    e->user_agent = c->user_agent;
+    c->host = c->user_agent = NULL;
     fill_history(e, c);
     fill_exchanges(e, c);
     e->tls = c->tls;
@@ -368,7 +362,7 @@ struct wire_record *record_make(const struct wire *w, struct conn *c) {
     if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_RST_SENT | KNOW_RST_RECEIVED;
     fill_phase(l, c, &r->evidence);
     if (r->evidence.tls) l->tls_version = tls_version_name(r->evidence.tls->version);
-    if (r->evidence.host[0] && !c->proxy_form) {
+    if (r->evidence.host && !c->proxy_form) {
         r->key = (struct life_key){"http", r->evidence.host, "", 1};
         l->key = &r->key;
     }

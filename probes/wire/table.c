@@ -17,11 +17,21 @@ static uint64_t slot_of(uint32_t hash, uint32_t index) {
     return (uint64_t)hash << 32 | (index + 1);
 }
 
-uint32_t table_find(const struct wire *w, const struct endpoint ends[2], uint32_t hash) {
+static bool same_end(const struct endpoint *a, const struct endpoint *b) {
+    uint64_t x[2], y[2];
+    uint32_t p, q;
+
+    memcpy(x, a->addr, 16), memcpy(y, b->addr, 16);
+    memcpy(&p, &a->port, 4), memcpy(&q, &b->port, 4);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (p ^ q)) == 0;
+}
+
+uint32_t table_find(const struct wire *w, const struct endpoint *lower, const struct endpoint *upper, uint32_t hash) {
     for (uint32_t i = hash & w->mask; w->slots[i]; i = (i + 1) & w->mask) {
         if (w->slots[i] >> 32 == hash) {
             uint32_t index = (uint32_t)w->slots[i] - 1;
-            if (!memcmp(conn_at(w, index)->ends, ends, 2 * sizeof *ends)) return index;
+            const struct conn *c = conn_at(w, index);
+            if (same_end(&c->ends[0], lower) && same_end(&c->ends[1], upper)) return index;
         }
     }
     return NO_INDEX;

@@ -11,6 +11,8 @@ struct wire *wire_new(const struct wire_limits *limits) {
     w->limits = *limits;
     w->linger_first = w->linger_last = NO_INDEX;
     w->now_ns = INT64_MIN;
+    w->seed[0] = bytes_hash("connections", 11, 1) | 1;
+    w->seed[1] = bytes_hash("connections", 11, 2);
     table_init(w);
     return w;
 }
@@ -139,13 +141,13 @@ static bool begins_anew(const struct conn *c, unsigned from, const struct wire_s
     return c->ended || d->flags & DIR_BASED || !(o->flags & DIR_SYN);
 }
 
-static uint32_t begin(struct wire *w, const struct endpoint ends[2], uint32_t hash, unsigned from,
-                      const struct wire_segment *s) {
+static uint32_t begin(struct wire *w, unsigned from, const struct wire_segment *s) {
     uint32_t index = conn_take(w);
     struct conn *c = conn_at(w, index);
 
-    memcpy(c->ends, ends, sizeof c->ends);
-    c->hash = hash;
+    c->ends[from] = s->src;
+    c->ends[!from] = s->dst;
+    c->hash = s->hash;
     c->newer = c->older = NO_INDEX;
     c->id = ++w->totals.connections;
     c->first_ns = s->at_ns;
@@ -174,31 +176,58 @@ static uint32_t begin(struct wire *w, const struct endpoint ends[2], uint32_t ha
     return index;
 }
 
-/* The two ends in the order of their bytes, so that both directions are found. */
-static unsigned order_ends(const struct wire_segment *s, struct endpoint ends[2]) {
-    bool swap = memcmp(&s->src, &s->dst, sizeof s->src) > 0;
+/* An endpoint as numbers: any order of them will do, so the machine's own. */
+struct words {
+    uint64_t a, b;
+    uint32_t c;
+};
+static struct words words_of(const struct endpoint *e) {
+    struct words w;
 
-    ends[swap] = s->src;
-    ends[!swap] = s->dst;
-    return swap;
+    memcpy(&w.a, e->addr, 8);
+    memcpy(&w.b, e->addr + 8, 8);
+    memcpy(&w.c, &e->port, 4);
+    return w;
+}
+static bool above(const struct words *x, const struct words *y) {
+    return x->a != y->a ? x->a > y->a : x->b != y->b ? x->b > y->b : x->c > y->c;
+}
+static uint64_t mix(uint64_t a, uint64_t b) {
+    unsigned __int128 m = (unsigned __int128)a * b;
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-static uint32_t hash_ends(const struct endpoint ends[2]) {
-    struct flow_key key = {ends[0], ends[1]};
-    return (uint32_t)flow_hash(&key);
+/* Seeded, so that nobody can make a capture whose connections all collide. */
+static uint64_t hash_words(const struct wire *w, const struct words *x) {
+    return mix(x->a ^ w->seed[0], x->b ^ (uint64_t)x->c << 20 ^ w->seed[1]);
+}
+
+void wire_prepare(const struct wire *w, struct wire_segment *s) {
+    struct words src = words_of(&s->src), dst = words_of(&s->dst);
+
+    s->reversed = above(&src, &dst);
+    s->hash = (uint32_t)(mix(hash_words(w, &src) + hash_words(w, &dst), w->seed[0] | 1) >> 16);
+    __builtin_prefetch(&w->slots[s->hash & w->mask]);
 }
 
 void wire_prefetch(const struct wire *w, const struct wire_segment *s) {
-    struct endpoint ends[2];
+    uint64_t slot = w->slots[s->hash & w->mask];
 
-    order_ends(s, ends);
-    __builtin_prefetch(&w->slots[hash_ends(ends) & w->mask]);
+    if (slot >> 32 == s->hash) {
+        const char *c = (const char *)conn_at(w, (uint32_t)slot - 1);
+        for (int i = 0; i < 5; i++) __builtin_prefetch(c + 64 * i);
+    }
 }
 
-void wire_feed(struct wire *w, const struct wire_segment *s) {
-    struct endpoint ends[2];
-    unsigned from = order_ends(s, ends);
-    uint32_t hash = hash_ends(ends), index = table_find(w, ends, hash);
+void wire_feed(struct wire *w, struct wire_segment *s) {
+    wire_prepare(w, s);
+    wire_feed_prepared(w, s);
+}
+
+void wire_feed_prepared(struct wire *w, const struct wire_segment *s) {
+    const struct endpoint *lower = s->reversed ? &s->dst : &s->src, *upper = s->reversed ? &s->src : &s->dst;
+    unsigned from = s->reversed;
+    uint32_t index = table_find(w, lower, upper, s->hash);
     struct conn *c;
 
     if (s->at_ns > w->now_ns) w->now_ns = s->at_ns;
@@ -210,11 +239,11 @@ void wire_feed(struct wire *w, const struct wire_segment *s) {
         index = NO_INDEX;
     }
     if (index == NO_INDEX) {
-        if (!(s->flags & TCP_SYN) && table_is_tomb(w, hash)) {
+        if (!(s->flags & TCP_SYN) && table_is_tomb(w, s->hash)) {
             w->totals.strays++;
             return;
         }
-        index = begin(w, ends, hash, from, s);
+        index = begin(w, from, s);
     }
     c = conn_at(w, index);
     tcp_segment(w, c, from, s);
@@ -259,6 +288,8 @@ const struct wire_totals *wire_totals(const struct wire *w) {
 void wire_record_free(struct wire_record **rp) {
     if (!*rp) return;
     free((*rp)->evidence.tls);
+    free((*rp)->evidence.host);
+    free((*rp)->evidence.user_agent);
     free((*rp)->evidence.exchanges);
     free(*rp);
     *rp = NULL;

@@ -39,6 +39,8 @@ struct wire_segment {
     uint16_t window;        /* as it stands in the header */
     uint8_t flags;
     uint8_t window_scale;   /* of a SYN's option; WIRE_NO_SCALE: no such option */
+    bool reversed;          /* these two are wire_prepare's */
+    uint32_t hash;
 };
 
 struct wire_limits {
@@ -71,10 +73,13 @@ struct wire;
 struct wire *wire_new(const struct wire_limits *limits);
 void wire_free(struct wire **wp);
 
-/* Segments that come soon may be announced, so that memory is near when they do. */
-void wire_prefetch(const struct wire *w, const struct wire_segment *s);
+void wire_feed(struct wire *w, struct wire_segment *s);
 
-void wire_feed(struct wire *w, const struct wire_segment *s);
+/* wire_feed in three steps, for readers that have many segments at hand: each step
+ * for all of them before the next, so that memory is near when it is needed. */
+void wire_prepare(const struct wire *w, struct wire_segment *s);
+void wire_prefetch(const struct wire *w, const struct wire_segment *s);
+void wire_feed_prepared(struct wire *w, const struct wire_segment *s);
 
 /* The capture is over: connections that are open become records too. */
 void wire_finish(struct wire *w);
