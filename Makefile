@@ -126,7 +126,7 @@ FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))
 $(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
 $(FUZZERS): ALL_LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
 
-tests: $(TESTS) $(FUZZERS)
+tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text
 fuzzers: $(FUZZERS)
 
 # --- what is needed ---
