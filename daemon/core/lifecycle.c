@@ -141,6 +141,7 @@ void lifecycle_apply(struct lifecycle *l, const struct conn_event *ev) {
         break;
     case EV_EARLY_CLOSE:
         l->early_closes++;
+        l->body_read = ev->value;
         break;
     case EV_PUT_IDLE:
         end_idle_spell(l, ev->at_ns);

@@ -38,6 +38,18 @@ static void stop_deadline(struct client_conn *c) {
     deadline_stop(q, &c->deadline);
 }
 
+/* The whole answer had gone into our kernel, so that the exchange looked finished;
+ * but the client sent a RST before its kernel had taken all of it. */
+static bool given_up_in_kernel(struct client_conn *c, const struct stream_end *end, enum close_phase phase) {
+    struct lifecycle *l = c->life;
+    bool reset = end->rst_received || l->rst_received;
+    if (phase != PHASE_IDLE || !reset || !end->acked_known || !l->responses || l->opaque) return false;
+    if (end->acked >= l->bytes_out) return false;
+    uint64_t untaken = l->bytes_out - end->acked;
+    server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > untaken ? l->body_read - untaken : 0);
+    return true;
+}
+
 void client_close(struct client_conn *c, enum close_reason why, enum close_phase phase, bool reset) {
     struct server *s = c->s;
     if (c->state == CLIENT_GONE) return;
@@ -49,6 +61,7 @@ void client_close(struct client_conn *c, enum close_reason why, enum close_phase
         setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     }
     stream_close(&c->stream, &end);
+    if (given_up_in_kernel(c, &end, phase)) phase = PHASE_IN_BODY;
     server_closed(s, c->life, why, phase, &end);
     c->state = CLIENT_GONE;
     TAILQ_REMOVE(&s->clients, c, link);

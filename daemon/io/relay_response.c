@@ -368,6 +368,15 @@ static void splice_body(struct relay *r) {
     }
 }
 
+/* Go counts pool.max_response_header_bytes where it reads from the socket: no more
+ * than that is asked for. False when it is used up. */
+static bool head_room(const struct upstream_conn *u, size_t *size) {
+    uint32_t most = u->s->conf->pool.max_response_header_bytes;
+    if (u->head.len >= most) return false;
+    if (*size > most - u->head.len) *size = most - u->head.len;
+    return true;
+}
+
 void relay_readable(struct relay *r) {
     struct server *s = r->s;
     struct upstream_conn *u = r->upstream;
@@ -379,6 +388,10 @@ void relay_readable(struct relay *r) {
         }
         size_t size = exchange_read_size(s->conf->pool.read_buffer_size, h1_partial_line(u->h1), in_body,
                                          in_body ? h1_remaining(u->h1) : 0, s->conf->pool.copy_buffer_size);
+        if (!in_body && !head_room(u, &size)) {
+            malformed(r, H1_E_HEAD_TOO_LARGE);
+            return;
+        }
         uint8_t *to = s->scratch;
         if (u->head.len) {
             bytes_reserve(&u->head, size);

@@ -2,10 +2,11 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h> /* for tcpi_bytes_acked, which <netinet/tcp.h> lacks */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -86,20 +87,26 @@ uint64_t stream_unread(const struct stream *s) {
     return (uint64_t)n;
 }
 
+/* tcpi_state, as the kernel counts (RFC 9293's names). */
+enum { STATE_TIME_WAIT = 6, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8, STATE_LAST_ACK = 9, STATE_CLOSING = 11 };
+
 /* The kernel's view of who ended it so far. A peer's FIN may lie behind unread
  * bytes, and after a RST close() sends nothing, whatever is unread. */
 static void peer_end(const struct stream *s, struct stream_end *end) {
     struct tcp_info info;
     socklen_t len = sizeof info;
+    memset(&info, 0, sizeof info);
     if (getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return;
+    end->acked = info.tcpi_bytes_acked;
+    end->acked_known = len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked;
     switch (info.tcpi_state) {
-    case TCP_CLOSE: /* both FINs are through, or a RST came, or the kernel gave up waiting */
+    case STATE_CLOSE: /* both FINs are through, or a RST came, or the kernel gave up waiting */
         end->rst_received = !s->shut && s->error != ETIMEDOUT;
         break;
-    case TCP_CLOSE_WAIT:
-    case TCP_LAST_ACK:
-    case TCP_CLOSING:
-    case TCP_TIME_WAIT: end->fin_received = !s->shut; break;
+    case STATE_CLOSE_WAIT:
+    case STATE_LAST_ACK:
+    case STATE_CLOSING:
+    case STATE_TIME_WAIT: end->fin_received = !s->shut; break;
     default: break;
     }
 }

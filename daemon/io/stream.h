@@ -48,6 +48,8 @@ struct stream_end {
     uint64_t unread;   /* bytes in the kernel's receive queue (SIOCINQ): what makes Linux answer with RST */
     bool fin_received; /* the peer's FIN had arrived, read or not */
     bool rst_received;
+    bool acked_known;
+    uint64_t acked;    /* bytes that the peer's kernel acknowledged */
 };
 
 /* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */
