@@ -37,14 +37,6 @@ static void put_flag(struct json_out *o, bool flag, bool known) {
         jo_null(o);
 }
 
-/* Words of ours need no escapes. */
-static void put_word(struct json_out *o, const char *word) {
-    if (word)
-        jo_strn(o, word, strlen(word));
-    else
-        jo_null(o);
-}
-
 static void put_text(struct json_out *o, const char *text) {
     jo_str(o, text && *text ? text : NULL);
 }
@@ -78,7 +70,7 @@ bool conn_id_parse(const char *text, enum side *side, conn_id *id) {
 
 static void put_endpoint(struct json_out *o, const struct endpoint *e) {
     char text[ENDPOINT_TEXT_MAX];
-    put_word(o, e->family == ADDR_NONE ? NULL : endpoint_text(e, text));
+    jo_word(o, e->family == ADDR_NONE ? NULL : endpoint_text(e, text));
 }
 
 static void put_key(struct json_out *o, const struct life_key *key) {
@@ -129,7 +121,7 @@ static void put_last_body(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "read");
     put_count(o, l->body_read, true);
     JO_KEY(o, "framing");
-    put_word(o, body_framing_name(l->body_framing));
+    jo_word(o, body_framing_name(l->body_framing));
     jo_object_end(o);
 }
 
@@ -137,13 +129,13 @@ static void put_close(struct json_out *o, const struct lifecycle *l) {
     bool has_reason = (l->known & KNOW_REASON) && l->close_reason != REASON_NONE;
     jo_object(o);
     JO_KEY(o, "by");
-    put_word(o, l->known & KNOW_CLOSE ? close_by_name(l->close_by) : NULL);
+    jo_word(o, l->known & KNOW_CLOSE ? close_by_name(l->close_by) : NULL);
     JO_KEY(o, "how");
-    put_word(o, l->known & KNOW_CLOSE ? close_how_name(l->close_how) : NULL);
+    jo_word(o, l->known & KNOW_CLOSE ? close_how_name(l->close_how) : NULL);
     JO_KEY(o, "reason");
-    put_word(o, has_reason ? close_reason_name(l->close_reason) : NULL);
+    jo_word(o, has_reason ? close_reason_name(l->close_reason) : NULL);
     JO_KEY(o, "phase");
-    put_word(o, l->known & KNOW_PHASE ? close_phase_name(l->close_phase) : NULL);
+    jo_word(o, l->known & KNOW_PHASE ? close_phase_name(l->close_phase) : NULL);
     JO_KEY(o, "go_error");
     put_text(o, has_reason ? close_reason_go_error(l->close_reason) : NULL);
     jo_object_end(o);
@@ -176,7 +168,7 @@ static void put_mark(struct json_out *o, const struct conn_mark *m, const struct
     JO_KEY(o, "at");
     jo_time(o, m->at_ns + how->to_wall_ns);
     JO_KEY(o, "event");
-    put_word(o, conn_event_name(m->kind));
+    jo_word(o, conn_event_name(m->kind));
     switch ((enum conn_event_kind)m->kind) {
     case EV_RESPONSE:
     case EV_INTERIM:
@@ -185,7 +177,7 @@ static void put_mark(struct json_out *o, const struct conn_mark *m, const struct
         break;
     case EV_ENDED:
         JO_KEY(o, "reason");
-        put_word(o, m->code == REASON_NONE ? NULL : close_reason_name(m->code));
+        jo_word(o, m->code == REASON_NONE ? NULL : close_reason_name(m->code));
         break;
     default: /* the others have no code */
         break;
@@ -263,11 +255,11 @@ static void put_identity(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "schema");
     jo_raw(o, "\"connleak.conn/1\"", 17);
     JO_KEY(o, "id");
-    put_word(o, conn_id_text(l->side, l->id, id));
+    jo_word(o, conn_id_text(l->side, l->id, id));
     JO_KEY(o, "observer");
-    put_word(o, observer_name(l->observer));
+    jo_word(o, observer_name(l->observer));
     JO_KEY(o, "side");
-    put_word(o, side_name(l->side));
+    jo_word(o, side_name(l->side));
     JO_KEY(o, "local");
     put_endpoint(o, &l->flow.local);
     JO_KEY(o, "remote");
@@ -275,13 +267,13 @@ static void put_identity(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "key");
     put_key(o, l->key);
     JO_KEY(o, "protocol");
-    put_word(o, protocol(l));
+    jo_word(o, protocol(l));
     JO_KEY(o, "opaque");
     jo_bool(o, l->opaque);
     JO_KEY(o, "tls");
     put_tls(o, l);
     JO_KEY(o, "state");
-    put_word(o, life_state_name(l->state));
+    jo_word(o, life_state_name(l->state));
 }
 
 void conn_json(struct json_out *o, const struct lifecycle *l, const struct conn_json *how) {

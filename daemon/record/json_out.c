@@ -158,15 +158,6 @@ void jo_line(struct json_out *o) {
     o->comma = false;
 }
 
-void jo_key_raw(struct json_out *o, const char *text, size_t len) {
-    if (!o->comma) { /* the text begins with one */
-        text++;
-        len--;
-    }
-    jo_put(o, text, len);
-    o->comma = false;
-}
-
 void jo_key(struct json_out *o, const char *name) {
     jo_str(o, name);
     put_char(o, ':');
@@ -307,6 +298,19 @@ void jo_strn(struct json_out *o, const char *text, size_t len) {
     }
     *p++ = '"';
     o->len = (size_t)(p - o->data);
+}
+
+void jo_word(struct json_out *o, const char *word) {
+    if (!word) {
+        jo_null(o);
+        return;
+    }
+    size_t len = strlen(word);
+    char *p = begin_value(o, len + 2);
+    *p = '"';
+    memcpy(p + 1, word, len);
+    p[len + 1] = '"';
+    o->len += len + 2;
 }
 
 void jo_str(struct json_out *o, const char *s) {

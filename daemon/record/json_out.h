@@ -58,8 +58,16 @@ void jo_line(struct json_out *o);
 
 /* A key that is a literal, written as it stands (it must need no escapes). */
 #define JO_KEY(o, literal) jo_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
-void jo_key_raw(struct json_out *o, const char *text, size_t len); /* for JO_KEY: comma, quotes and colon included */
-void jo_key(struct json_out *o, const char *name);                 /* any other key; escaped */
+void jo_key(struct json_out *o, const char *name); /* any other key; escaped */
+
+/* For JO_KEY: the text has its comma, which a first key drops, its quotes and its colon. */
+static inline void jo_key_raw(struct json_out *o, const char *text, size_t len) {
+    char *p = jo_reserve(o, len);
+    size_t skip = !o->comma;
+    memcpy(p, text + skip, len - skip);
+    o->len += len - skip;
+    o->comma = false;
+}
 
 /* Values. */
 void jo_null(struct json_out *o);
@@ -75,6 +83,8 @@ void jo_ratio(struct json_out *o, uint64_t part, uint64_t whole);
 /* A string, or null for NULL; escaped by RFC 8259 section 7, bytes that are not UTF-8 become U+FFFD. */
 void jo_str(struct json_out *o, const char *s);
 void jo_strn(struct json_out *o, const char *s, size_t len);
+/* A string that is known to need no escapes, such as a word of ours; or null for NULL. */
+void jo_word(struct json_out *o, const char *word);
 /* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", years 1 to 9999; rounded down to the microsecond. */
 void jo_time(struct json_out *o, int64_t wall_ns);
 /* A value that is JSON already. */

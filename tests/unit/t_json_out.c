@@ -139,6 +139,15 @@ TEST(strings_are_escaped) {
     CHECK_STR(str("plain, then\1"), "\"plain, then\\u0001\"");
 }
 
+TEST(words_are_strings_without_escapes) {
+    jo_array(&o);
+    jo_word(&o, "early_close");
+    jo_word(&o, NULL);
+    jo_word(&o, "");
+    jo_array_end(&o);
+    CHECK_STR(got(), "[\"early_close\",null,\"\"]");
+}
+
 TEST(utf8_passes_and_what_is_not_becomes_the_replacement_character) {
 #define R "\xef\xbf\xbd"
     CHECK_STR(str("Gr\xc3\xbc\xc3\x9f"), "\"Gr\xc3\xbc\xc3\x9f\"");
