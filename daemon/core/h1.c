@@ -50,41 +50,39 @@ struct h1 {
     enum h1_side side;
     enum h1_state state;
     struct h1_limits limits;
-    uint64_t pos;        /* bytes of this message consumed */
-    uint64_t left;       /* see enum h1_state */
-    uint64_t block_from; /* pos where the trailers began */
-    uint32_t overhead;   /* of chunk lines, less what data made up for */
-    uint32_t line_len;   /* bytes of the unfinished line, over all feeds */
-    bool last_cr;        /* the last of them is a CR */
-    bool held_cr;        /* it is the line's only byte: perhaps a blank line, and kept from llhttp */
-    bool empty_line_seen;
-    bool method_seen; /* the start line's first word is a token and ended */
-    uint8_t part;        /* enum line_part */
-    bool has_begin;      /* the span under way has its offset */
+    uint64_t pos;  /* bytes of this message consumed */
+    uint64_t left; /* see enum h1_state */
     struct h1_fault fault;
-
-    /* The span under way: where it began, and its bytes if they came in pieces. */
-    struct h1_span span;
-    uint32_t trimmed;   /* its length without blanks at its end */
-    uint32_t value_off; /* of a value that turns out empty: behind the colon */
-    const uint8_t *span_at;
-    uint8_t *carry;
-    size_t carry_len, carry_room;
-
-    /* The trailer: in the data, or kept where it came in pieces. Its blank line counts. */
-    const uint8_t *trailer;
-    uint8_t *trailer_kept;
-    size_t trailer_len;
-    bool trailer_bars; /* one of its fields may not be passed on */
-
-    /* What is being fed to llhttp. */
-    const uint8_t *fed;
-    uint64_t fed_pos;
-
-    const uint8_t *data;
+    const uint8_t *data; /* body bytes of the last feed */
     size_t data_len;
 
-    llhttp_t line;
+    /* The line under way, of whatever kind. */
+    uint32_t line_len; /* its bytes so far, over all feeds */
+    bool last_cr;      /* the last of them is a CR */
+    bool held_cr;      /* it is the line's only byte: perhaps a blank line, and kept from llhttp */
+    bool empty_line_seen;
+    bool method_seen; /* the start line's first word is a token and ended */
+
+    /* The name or value under way in a block of field lines: a head's, or a trailer's. */
+    llhttp_t llhttp;
+    uint64_t block_from; /* pos where the block's offsets begin: 0 in a head */
+    const uint8_t *fed;  /* what llhttp is being shown, */
+    uint64_t fed_at;     /* and its offset */
+    uint8_t part;        /* enum line_part */
+    bool has_begun;      /* bytes of it came */
+    struct h1_span span;
+    uint32_t trimmed;       /* its length without blanks at its end */
+    uint32_t behind_colon;  /* where a value is that turns out to be empty */
+    const uint8_t *span_at; /* its bytes: in the data, or in carry */
+    uint8_t *carry;         /* bytes that came in pieces; also of start lines and chunk lines */
+    size_t carry_len, carry_room;
+
+    uint32_t overhead;      /* of chunk lines, less what data made up for */
+    const uint8_t *trailer; /* with its blank line: in the data, or in trailer_kept */
+    uint8_t *trailer_kept;
+    size_t trailer_len;
+    bool trailer_barred; /* one of its fields may not be passed on */
+
     struct h1_fields fields;
 };
 
@@ -112,29 +110,27 @@ static bool carry(struct h1 *h, const uint8_t *p, size_t len) {
 
 /* --- field lines: llhttp's callbacks --- */
 
-/* A span's piece: what lies whole in the data is left there. */
+/* A piece of a name or value: what lies whole in the data is left there, and what
+ * does not is in carry from its first piece on (show_llhttp saw to it). */
 static int on_piece(struct h1 *h, const char *at, size_t len, bool keep) {
     const uint8_t *p = (const uint8_t *)at;
     if (len == 0) return 0;
-    uint64_t pos = h->fed_pos + (uint64_t)(p - h->fed);
-    if (!h->has_begin) {
-        h->has_begin = true;
-        h->span = (struct h1_span){(uint32_t)pos, 0};
+    uint64_t off = h->fed_at + (uint64_t)(p - h->fed);
+    if (!h->has_begun) {
+        h->has_begun = true;
+        h->span = (struct h1_span){(uint32_t)off, 0};
         h->span_at = p;
         h->carry_len = 0;
-        h->trimmed = 0;
-    } else if (pos != h->span.off + h->span.len) {
-        return fail(h, H1_E_OBS_FOLD, pos), -1; /* never in one span: feed_block's callers saw to it */
+    } else if (off != h->span.off + h->span.len) {
+        /* Only a fold could do that, and take_block lets none come here. */
+        return fail(h, H1_E_OBS_FOLD, h->block_from + off), -1;
     } else if (keep) {
-        if (h->carry_len == 0 && !carry(h, h->span_at, h->span.len)) return -1;
         if (!carry(h, p, len)) return -1;
         h->span_at = h->carry;
     }
-    for (size_t n = len; n > 0; n--) {
-        if (p[n - 1] == ' ' || p[n - 1] == '\t') continue;
-        h->trimmed = h->span.len + (uint32_t)n;
-        break;
-    }
+    size_t n = len;
+    while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t')) n--;
+    if (n > 0) h->trimmed = h->span.len + (uint32_t)n;
     h->span.len += (uint32_t)len;
     return 0;
 }
@@ -156,7 +152,6 @@ static struct h1 *h_of(const llhttp_t *l) {
 }
 
 static int on_name(llhttp_t *l, const char *at, size_t len) {
-    h_of(l)->part = IN_NAME;
     return on_piece(h_of(l), at, len, true);
 }
 
@@ -165,12 +160,10 @@ static int on_name_end(llhttp_t *l) {
     /* llhttp may have recognised the name and would read the value its own way. */
     l->header_state = 0;
     h->part = IN_VALUE;
-    bool any = h->has_begin;
-    h->has_begin = false;
-    if (!any) return fail(h, H1_E_FIELD_NAME, h->fed_pos), -1;
-    h->value_off = h->span.off + h->span.len + 1;
+    h->has_begun = false;
+    h->behind_colon = h->span.off + h->span.len + 1;
     if (in_trailers(h)) {
-        if (h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len))) h->trailer_bars = true;
+        if (h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len))) h->trailer_barred = true;
         return 0;
     }
     if (h1_fields_name(&h->fields, h->span, h->span_at)) return 0;
@@ -183,11 +176,11 @@ static int on_value(llhttp_t *l, const char *at, size_t len) {
 
 static int on_value_end(llhttp_t *l) {
     struct h1 *h = h_of(l);
-    struct h1_span value = {h->value_off, 0};
-    if (h->has_begin) value = (struct h1_span){h->span.off, h->trimmed};
-    const uint8_t *bytes = h->has_begin ? h->span_at : (const uint8_t *)"";
+    struct h1_span value = {h->behind_colon, 0};
+    if (h->has_begun) value = (struct h1_span){h->span.off, h->trimmed};
+    const uint8_t *bytes = h->has_begun ? h->span_at : (const uint8_t *)"";
     h->part = IN_NAME;
-    h->has_begin = false;
+    h->has_begun = false;
     if (in_trailers(h)) return 0;
     struct h1_fault fault;
     if (h1_fields_value(&h->fields, h->side, value, bytes, &fault)) return 0;
@@ -210,30 +203,28 @@ __attribute__((constructor)) static void pass_start_line(void) {
     if (llhttp_execute(&behind_start_line, start_line, sizeof start_line - 1) != HPE_OK) abort();
 }
 
-static void lines_begin(struct h1 *h) {
-    h->line = behind_start_line;
-    h->line.data = h;
+static void block_begin(struct h1 *h) {
+    h->block_from = h->state == ST_TRAILERS ? h->pos : 0;
+    h->llhttp = behind_start_line;
+    h->llhttp.data = h;
     h->part = IN_NAME;
-    h->has_begin = false;
-    h->carry_len = 0;
-    h->line_len = 0;
-    h->last_cr = h->held_cr = false;
+    h->has_begun = h->held_cr = false;
 }
 
-/* Feeds bytes of field lines that lie at `pos` in the message. */
-static bool feed_block(struct h1 *h, const uint8_t *p, size_t len, uint64_t pos) {
+/* Shows llhttp bytes of field lines that lie at offset `at` of the block. */
+static bool show_llhttp(struct h1 *h, const uint8_t *p, size_t len, uint64_t at) {
     if (len == 0) return true;
     h->fed = p;
-    h->fed_pos = pos;
-    llhttp_errno_t err = llhttp_execute(&h->line, (const char *)p, len);
+    h->fed_at = at;
+    llhttp_errno_t err = llhttp_execute(&h->llhttp, (const char *)p, len);
     if (h->state == ST_FAILED) return false;
     if (err != HPE_OK) {
-        const uint8_t *at = (const uint8_t *)llhttp_get_error_pos(&h->line);
-        uint64_t off = at >= p && at <= p + len ? (uint64_t)(at - p) : 0;
-        return fail(h, h->part == IN_NAME ? H1_E_FIELD_NAME : H1_E_FIELD_VALUE, pos + off);
+        const uint8_t *bad = (const uint8_t *)llhttp_get_error_pos(&h->llhttp);
+        uint64_t off = bad >= p && bad <= p + len ? (uint64_t)(bad - p) : 0;
+        return fail(h, h->part == IN_NAME ? H1_E_FIELD_NAME : H1_E_FIELD_VALUE, h->block_from + at + off);
     }
     bool keep = h->part == IN_NAME || reads_value(h);
-    if (!h->has_begin || !keep || h->carry_len) return true;
+    if (!h->has_begun || !keep || h->carry_len) return true;
     if (!carry(h, h->span_at, h->span.len)) return false;
     h->span_at = h->carry;
     return true;
@@ -247,61 +238,92 @@ enum block_end {
     BLOCK_BAD,
 };
 
+/* The bytes of one feed that may belong to a block. */
+struct block_data {
+    const uint8_t *begin, *end;
+    const uint8_t *p;     /* taken up to here, */
+    const uint8_t *shown; /* and shown to llhttp up to here */
+    uint64_t pos;         /* of begin in the message */
+};
+
+static uint64_t pos_of(const struct block_data *d, const uint8_t *p) {
+    return d->pos + (uint64_t)(p - d->begin);
+}
+
+/* Shows llhttp what it has not seen, up to `to`. */
+static bool show_block(struct h1 *h, struct block_data *d, const uint8_t *to) {
+    const uint8_t *from = d->shown;
+    d->shown = to;
+    return show_llhttp(h, from, (size_t)(to - from), pos_of(d, from) - h->block_from);
+}
+
 /* Is this first byte of a line anything but a name's? */
 static bool begins_oddly(uint8_t c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ':';
 }
 
+/* Takes that byte: the blank line, or its CR at least, or nothing good. */
+static bool take_odd(struct h1 *h, struct block_data *d, bool lone_lf, bool *done) {
+    uint8_t c = *d->p;
+    if (!show_block(h, d, d->p)) return false;
+    if (c == ' ' || c == '\t') return fail(h, H1_E_OBS_FOLD, pos_of(d, d->p));
+    if (c == ':') return fail(h, H1_E_FIELD_NAME, pos_of(d, d->p));
+    if (c == '\n' && !lone_lf) return fail(h, H1_E_LINE_END, pos_of(d, d->p));
+    *done = c == '\n';
+    h->held_cr = c == '\r';
+    h->line_len = 1;
+    d->shown = ++d->p;
+    return true;
+}
+
+/* Behind a CR at the beginning of a line comes LF or nothing good. */
+static bool take_blank_line_end(struct h1 *h, struct block_data *d) {
+    if (*d->p != '\n') return fail(h, H1_E_LINE_END, pos_of(d, d->p) - 1);
+    d->shown = ++d->p;
+    return true;
+}
+
+/* Takes a line, or what there is of it; llhttp is shown it later, with its neighbours. */
+static bool take_field_line(struct h1 *h, struct block_data *d, bool lone_lf) {
+    const uint8_t *lf = memchr(d->p, '\n', (size_t)(d->end - d->p));
+    if (!lf) {
+        h->line_len += (uint32_t)(d->end - d->p);
+        h->last_cr = d->end[-1] == '\r';
+        d->p = d->end;
+        return true;
+    }
+    if (lf > d->p ? lf[-1] != '\r' : !h->last_cr) {
+        if (!show_block(h, d, lf)) return false;
+        if (!lone_lf) return fail(h, H1_E_LINE_END, pos_of(d, lf));
+        if (!show_llhttp(h, (const uint8_t *)"\r\n", 2, pos_of(d, lf) - h->block_from)) return false;
+        d->shown = lf + 1;
+    }
+    d->p = lf + 1;
+    h->line_len = 0;
+    return true;
+}
+
 /* Takes field lines until the blank line, *at moves behind what was taken. A
  * line may end with a lone LF where `lone_lf` says so; llhttp is then shown CRLF. */
 static enum block_end take_block(struct h1 *h, const uint8_t *data, size_t len, size_t *at, bool lone_lf) {
-    const uint8_t *begin = data + *at, *end = data + len;
-    const uint8_t *from = begin, *p = begin; /* llhttp has seen what is before `from` */
-    const uint64_t pos = h->pos;
-    bool done = false;
-    while (p < end && !done) {
-        if (h->held_cr) {
-            if (*p != '\n') return fail(h, H1_E_LINE_END, pos + (uint64_t)(p - begin) - 1), BLOCK_BAD;
-            from = ++p;
-            done = true;
-        } else if (h->line_len == 0 && begins_oddly(*p)) {
-            uint64_t here = pos + (uint64_t)(p - begin);
-            if (!feed_block(h, from, (size_t)(p - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
-            if (*p == ' ' || *p == '\t') return fail(h, H1_E_OBS_FOLD, here), BLOCK_BAD;
-            if (*p == ':') return fail(h, H1_E_FIELD_NAME, here), BLOCK_BAD;
-            if (*p == '\n' && !lone_lf) return fail(h, H1_E_LINE_END, here), BLOCK_BAD;
-            done = *p == '\n';
-            h->held_cr = !done;
-            h->line_len = 1;
-            from = ++p;
-        } else {
-            const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
-            if (!lf) {
-                h->line_len += (uint32_t)(end - p);
-                h->last_cr = end[-1] == '\r';
-                p = end;
-                break;
-            }
-            if (lf > p ? lf[-1] != '\r' : !h->last_cr) {
-                uint64_t here = pos + (uint64_t)(lf - begin);
-                if (!feed_block(h, from, (size_t)(lf - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
-                if (!lone_lf) return fail(h, H1_E_LINE_END, here), BLOCK_BAD;
-                if (!feed_block(h, (const uint8_t *)"\r\n", 2, here)) return BLOCK_BAD;
-                from = lf + 1;
-            }
-            p = lf + 1;
-            h->line_len = 0;
-            h->last_cr = false;
-        }
+    const uint8_t *begin = data + *at;
+    struct block_data d = {.begin = begin, .end = data + len, .p = begin, .shown = begin, .pos = h->pos};
+    bool done = false, ok = true;
+    while (ok && !done && d.p < d.end) {
+        if (h->held_cr)
+            done = ok = take_blank_line_end(h, &d);
+        else if (h->line_len == 0 && begins_oddly(*d.p))
+            ok = take_odd(h, &d, lone_lf, &done);
+        else
+            ok = take_field_line(h, &d, lone_lf);
     }
-    if (!feed_block(h, from, (size_t)(p - from), pos + (uint64_t)(from - begin))) return BLOCK_BAD;
-    h->pos = pos + (uint64_t)(p - begin);
-    *at = (size_t)(p - data);
+    if (!ok || !show_block(h, &d, d.p)) return BLOCK_BAD;
+    h->pos = pos_of(&d, d.p);
+    *at = (size_t)(d.p - data);
     if (!done) return BLOCK_OPEN;
-    /* llhttp waits for the next line before it ends a value: it might be folded. */
-    if (h->part == IN_VALUE && on_value_end(&h->line) != 0) return BLOCK_BAD;
     h->line_len = 0;
-    h->held_cr = false;
+    /* llhttp waits for the next line before it ends a value: it might be folded. */
+    if (h->part == IN_VALUE && on_value_end(&h->llhttp) != 0) return BLOCK_BAD;
     return BLOCK_DONE;
 }
 
@@ -382,11 +404,8 @@ static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_
         h->state = ST_CHUNK_DATA;
         return true;
     }
-    lines_begin(h);
     h->state = ST_TRAILERS;
-    h->block_from = h->pos;
-    h->trailer_len = 0;
-    h->trailer_bars = false;
+    block_begin(h);
     return true;
 }
 
@@ -396,7 +415,6 @@ static bool take_chunk_end(struct h1 *h, const uint8_t *data, size_t len, size_t
         if (data[*at] != (h->left == 2 ? '\r' : '\n')) return fail(h, H1_E_CHUNK, h->pos);
     if (h->left) return false;
     h->state = ST_CHUNK_LINE;
-    h->line_len = 0;
     return true;
 }
 
@@ -405,10 +423,9 @@ static bool take_chunk_end(struct h1 *h, const uint8_t *data, size_t len, size_t
 static void message_begin(struct h1 *h) {
     h->state = ST_START_LINE;
     h->pos = 0;
-    h->line_len = 0;
     h->overhead = 0;
     h->trailer_len = 0;
-    h->trailer_bars = false;
+    h->trailer_barred = false;
     h->method_seen = false;
     h->empty_line_seen = false;
     h1_fields_begin(&h->fields);
@@ -443,8 +460,8 @@ static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at)
     size_t to = allowed(h, *at, len);
     if (h->state == ST_START_LINE) {
         if (take_start_line(h, data, to, at)) {
-            lines_begin(h);
             h->state = ST_FIELDS;
+            block_begin(h);
             return true;
         }
     } else {
@@ -597,7 +614,7 @@ void h1_data(const struct h1 *h, const uint8_t **data, size_t *len) {
 bool h1_trailer(const struct h1 *h, const uint8_t **lines, size_t *len) {
     *lines = h->trailer;
     *len = h->trailer_len > 2 ? h->trailer_len - 2 : 0;
-    return !h->trailer_bars;
+    return !h->trailer_barred;
 }
 
 void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {
@@ -607,10 +624,7 @@ void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {
     case FRAMING_NONE: h->state = ST_BETWEEN; break;
     case FRAMING_LENGTH: h->state = length ? ST_LENGTH : ST_BETWEEN; break;
     case FRAMING_UNTIL_EOF: h->state = ST_UNTIL_EOF; break;
-    case FRAMING_CHUNKED:
-        h->state = ST_CHUNK_LINE;
-        h->line_len = 0;
-        break;
+    case FRAMING_CHUNKED: h->state = ST_CHUNK_LINE; break;
     }
 }
 
@@ -665,26 +679,4 @@ enum h1_step h1_eof(struct h1 *h) {
 enum h1_error h1_error(const struct h1 *h, uint64_t *offset) {
     if (offset) *offset = h->fault.at;
     return h->fault.error;
-}
-
-const char *h1_error_text(enum h1_error e) {
-    switch (e) {
-    case H1_E_NONE: return "no error";
-    case H1_E_START_LINE: return "malformed start line";
-    case H1_E_VERSION: return "HTTP version that is neither 1.0 nor 1.1";
-    case H1_E_FIELD_NAME: return "invalid character in a field name, or a blank before its colon";
-    case H1_E_FIELD_VALUE: return "control character in a field value";
-    case H1_E_OBS_FOLD: return "folded field line";
-    case H1_E_LINE_END: return "bare CR or LF where CRLF belongs";
-    case H1_E_HOST: return "Host missing, given twice, or not a host";
-    case H1_E_CONTENT_LENGTH: return "Content-Length that is no number, or given twice with different values";
-    case H1_E_LENGTH_AND_CHUNKED: return "both Content-Length and Transfer-Encoding";
-    case H1_E_TRANSFER_ENCODING: return "Transfer-Encoding other than chunked alone";
-    case H1_E_CHUNK: return "malformed chunk";
-    case H1_E_TRAILER: return "malformed or too large trailer";
-    case H1_E_HEAD_TOO_LARGE: return "head larger than the limit";
-    case H1_E_TRUNCATED: return "the stream ended inside a message";
-    case N_H1_ERRORS: break;
-    }
-    return "?";
 }

@@ -394,3 +394,25 @@ bool h1_response_closes(const struct h1_head *head, enum body_framing framing) {
     if (framing == FRAMING_UNTIL_EOF || head->conn_close) return true;
     return head->minor == 0 && !head->conn_keep_alive;
 }
+
+const char *h1_error_text(enum h1_error e) {
+    switch (e) {
+    case H1_E_NONE: return "no error";
+    case H1_E_START_LINE: return "malformed start line";
+    case H1_E_VERSION: return "HTTP version that is neither 1.0 nor 1.1";
+    case H1_E_FIELD_NAME: return "invalid character in a field name, or a blank before its colon";
+    case H1_E_FIELD_VALUE: return "control character in a field value";
+    case H1_E_OBS_FOLD: return "folded field line";
+    case H1_E_LINE_END: return "bare CR or LF where CRLF belongs";
+    case H1_E_HOST: return "Host missing, given twice, or not a host";
+    case H1_E_CONTENT_LENGTH: return "Content-Length that is no number, or given twice with different values";
+    case H1_E_LENGTH_AND_CHUNKED: return "both Content-Length and Transfer-Encoding";
+    case H1_E_TRANSFER_ENCODING: return "Transfer-Encoding other than chunked alone";
+    case H1_E_CHUNK: return "malformed chunk";
+    case H1_E_TRAILER: return "malformed or too large trailer";
+    case H1_E_HEAD_TOO_LARGE: return "head larger than the limit";
+    case H1_E_TRUNCATED: return "the stream ended inside a message";
+    case N_H1_ERRORS: break;
+    }
+    return "?";
+}

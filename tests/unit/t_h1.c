@@ -30,6 +30,7 @@ static const struct refusal request_refusals[] = {
     ROW("a TLS handshake", "\x16\x03\x01\x02\x00", H1_E_START_LINE, 0),
     ROW("a second empty line", "\r\n\r\nGET / HTTP/1.1\r\n", H1_E_START_LINE, 0),
     ROW("an LF before the request", "\nGET / HTTP/1.1\r\n", H1_E_LINE_END, 0),
+    ROW("a separator in the method, and an LF", "GE(T / HTTP/1.1\n", H1_E_START_LINE, 2),
     ROW("half an empty line", "\rGET / HTTP/1.1\r\n", H1_E_LINE_END, 0),
     ROW("a separator in the method", "GE(T / HTTP/1.1\r\n", H1_E_START_LINE, 2),
     ROW("method alone", "GET\r\n", H1_E_START_LINE, 3),
@@ -266,7 +267,8 @@ TEST(names_are_known_in_any_case_of_letters) {
         {"Max-Forwards", H1_N_MAX_FORWARDS}, {"date", H1_N_DATE}, {"Server", H1_N_SERVER},
         {"Hosts", H1_N_OTHER}, {"Hos", H1_N_OTHER}, {"Dote", H1_N_OTHER}, {"Connectiom", H1_N_OTHER},
         {"Content_Length", H1_N_OTHER}, {"Content-Lengtg", H1_N_OTHER}, {"Transfer-EncodinG ", H1_N_OTHER},
-        {"XX", H1_N_OTHER}, {"X", H1_N_OTHER}, {"Xia", H1_N_OTHER}, {"Proxy-Connectiox", H1_N_OTHER},
+        {"Transxer-Encoding", H1_N_OTHER}, {"Proxy-Authorizatiom", H1_N_OTHER}, {"Contfnt-Length", H1_N_OTHER},
+        {"Usar-Agent", H1_N_OTHER}, {"XX", H1_N_OTHER}, {"X", H1_N_OTHER}, {"Xia", H1_N_OTHER}, {"Proxy-Connectiox", H1_N_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strchr(rows[i].name, ' ')) continue;
@@ -279,6 +281,78 @@ TEST(names_are_known_in_any_case_of_letters) {
             tap_fail(__FILE__, __LINE__, "%s is %u", rows[i].name, r.head->fields[0].known);
         h1_free(&r.h);
     }
+}
+
+TEST(nothing_of_one_head_is_left_in_the_next) {
+    static const char requests[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-A, close, upgrade, te\r\nTE: trailers\r\n"
+                                   "Upgrade: websocket\r\nIdempotency-Key: k\r\nExpect: 100-continue\r\n\r\n"
+                                   "POST / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nTE: x\r\nContent-Length: 0\r\n\r\n"
+                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: a\r\n\r\n"
+                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\r\n\r\n"
+                                   "GET / HTTP/1.0\r\n\r\n";
+    struct h1_trace t = {.side = H1_REQUEST};
+    h1_trace_run(&t, BYTES(requests));
+    CHECK_EQ(t.error, H1_E_NONE);
+    CHECK_EQ(t.messages, 5);
+    const char *second = strstr(t.text, "method=POST"), *third = second ? strstr(second + 1, "method=POST") : NULL;
+    const char *barred = t.text ? strstr(t.text, "barred") : NULL;
+    CHECK(second && strstr(second, "flags 000000000000") && strstr(second, "flags 000000000000") < third);
+    CHECK(second && third && !memchr(second, '*', (size_t)(third - second)));
+    CHECK(barred && !strstr(barred + 1, "barred"));
+    free(t.text);
+
+    static const char responses_[] = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
+                                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                                     "HTTP/1.1 304 N\r\nContent-Length: x\r\n\r\n"
+                                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nz";
+    t = (struct h1_trace){.side = H1_RESPONSE};
+    h1_trace_run(&t, BYTES(responses_));
+    CHECK_EQ(t.error, H1_E_NONE);
+    CHECK_EQ(t.messages, 4);
+    free(t.text);
+}
+
+TEST(a_reset_forgets_whatever_was_under_way) {
+    static const char good[] = "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct h1 *h = h1_new(H1_REQUEST, &roomy);
+    for (size_t i = 0; i < sizeof request_refusals / sizeof *request_refusals; i++) {
+        size_t used;
+        const uint8_t *p = (const uint8_t *)request_refusals[i].bytes;
+        for (size_t at = 0; at < request_refusals[i].len; at++) { /* and every beginning of it */
+            size_t done = 0;
+            for (enum h1_step step = H1_HEAD; step != H1_MORE && step != H1_ERROR; done += used) {
+                step = h1_feed(h, p + done, at - done, &used);
+                uint64_t length;
+                if (step == H1_HEAD) h1_begin_body(h, h1_request_framing(h1_head(h), &length), length);
+            }
+            h1_reset(h);
+            CHECK(h1_between(h));
+            if (h1_feed(h, BYTES(good), &used) != H1_HEAD || used != sizeof good - 1 || h1_head(h)->n_fields != 1)
+                tap_fail(__FILE__, __LINE__, "%s, %zu bytes: the next head is not read", request_refusals[i].what, at);
+            else
+                h1_begin_body(h, FRAMING_NONE, 0);
+        }
+    }
+    h1_free(&h);
+}
+
+TEST(long_values_in_pieces) {
+    char *s = malloc(20000), *p = s + sprintf(s, GET "Host: ");
+    for (int i = 0; i < 900; i++) *p++ = (char)('a' + i % 26);
+    p += sprintf(p, "\r\nConnection: ");
+    for (int i = 0; i < 60; i++) p += sprintf(p, "x-name-number-%d,\t", i);
+    p += sprintf(p, "X-Name-Last   \r\nX-Name-Number-59: a\r\nx-name-last: b\r\nX-Name-Number-60: c\r\n\r\n");
+    struct h1_trace whole = {.side = H1_REQUEST};
+    h1_trace_run(&whole, (uint8_t *)s, (size_t)(p - s));
+    CHECK(strstr(whole.text, "*") && strstr(whole.text, "name=x-name-last"));
+    for (size_t piece = 1; piece < 300; piece += 7) {
+        struct h1_trace t = {.side = H1_REQUEST, .piece = piece};
+        h1_trace_run(&t, (uint8_t *)s, (size_t)(p - s));
+        CHECK_STR(t.text, whole.text);
+        free(t.text);
+    }
+    free(whole.text);
+    free(s);
 }
 
 TEST(methods_that_decide_something) {
@@ -561,6 +635,21 @@ TEST(bytes_that_pass_unseen) {
     h1_free(&r.h);
 }
 
+TEST(a_trailer_behind_more_than_32_bits_of_body) {
+    struct reading r = READ(H1_REQUEST, CHUNKED);
+    h1_begin_body(r.h, FRAMING_CHUNKED, 0);
+    expect_step(r.h, "140000000\r\n", 11, H1_MORE, 11, "");
+    CHECK(!h1_skip(r.h, 0x140000000));
+    expect_step(r.h, "\r\n0\r\nAbc", 8, H1_MORE, 8, "");
+    expect_step(r.h, "d: e", 4, H1_MORE, 4, "");
+    size_t used;
+    uint64_t at;
+    CHECK_EQ(h1_feed(r.h, BYTES("f\r\n\x01"), &used), H1_ERROR);
+    CHECK_EQ(h1_error(r.h, &at), H1_E_TRAILER);
+    CHECK_EQ(at, 56 + 11 + 0x140000000 + 15);
+    h1_free(&r.h);
+}
+
 TEST(pipelined_requests_connect_and_upgrade_swallow_nothing) {
     static const char s[] = "\r\nGET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
                             "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
@@ -706,6 +795,11 @@ TEST(chunk_extensions_may_not_outweigh_the_data_for_long) {
     char *s = malloc(200000), *p = s + sprintf(s, CHUNKED);
     for (int i = 0; i < 1700; i++) p += sprintf(p, "1;abcdefghi\r\nx\r\n"); /* 10 bytes for 1 */
     uint64_t at;
+    size_t paid = (size_t)(p - s);
+    char *twice = malloc(2 * paid + 20), *q = twice + sprintf(twice, "%s0\r\n\r\n", s);
+    q += sprintf(q, "%s", s); /* each message has its own account */
+    CHECK_EQ(limited(&roomy, H1_REQUEST, twice, (size_t)(q - twice), 0, &at), H1_E_NONE);
+    free(twice);
     CHECK_EQ(limited(&roomy, H1_REQUEST, s, (size_t)(p - s), 0, &at), H1_E_NONE);
     for (int i = 0; i < 200; i++) p += sprintf(p, "1;abcdefghi\r\nx\r\n");
     CHECK_EQ(limited(&roomy, H1_REQUEST, s, (size_t)(p - s), 0, &at), H1_E_CHUNK);
