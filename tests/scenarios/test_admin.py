@@ -321,6 +321,11 @@ def many_records(proxy, origin, n):
     settled(proxy)
 
 
+def is_sanitized(daemon):
+    with open(f"/proc/{daemon.pid}/maps", encoding="ascii") as maps:
+        return "libasan" in maps.read()
+
+
 def test_slow_readers_of_the_ledger_keep_nobody_waiting(daemon, serve):
     origin, proxy = serve(serve_all), daemon(disable_keep_alives=True)
     many_records(proxy, origin, 5000)
@@ -334,7 +339,8 @@ def test_slow_readers_of_the_ledger_keep_nobody_waiting(daemon, serve):
     with proxy.client() as client:  # traffic goes on beside them
         for _ in range(300):
             assert client.ask(origin.url("/100")).response().complete
-    assert proxy.rss() - before < 12 << 20
+    if not is_sanitized(proxy):  # whose freed memory is kept
+        assert proxy.rss() - before < 12 << 20
     assert len(proxy.ledger()) >= 5300
     for reader in readers[10:]:
         reader.rst()
