@@ -8,7 +8,7 @@
 #
 #   make deps       install the Debian packages that are missing: for run, test and demo
 #   make check      the tests that need no privileges and no network: unit, prop, corpus, captures
-#   make asan       the C tests under AddressSanitizer and UBSan
+#   make asan       C tests and scenarios under AddressSanitizer and UBSan
 #   make fuzz       fuzz the parsers, each for FUZZ_TIME seconds (60): libFuzzer where clang has it,
 #                   else random changes to the corpus; what is found goes to build/fuzz
 #   make bench      CPU, rate and memory beside other proxies
@@ -163,7 +163,7 @@ check:
 	@tests/run --unprivileged
 
 asan:
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 tests
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 all tests
 	@tests/run --asan
 
 FUZZ_TIME ?= 60
