@@ -6,7 +6,19 @@
  * and early_close behind it; HO, TM, KA, IT, SC, PK are too_many_idle_host,
  * too_many_idle, keepalives_disabled, idle_timeout, server_closed_idle and
  * unsolicited_response (read_error where the peer reset); CI and CC are both
- * close_idle_conns; RF is server_closed, TO response_header_timeout. */
+ * close_idle_conns; RF is server_closed, TO response_header_timeout.
+ *
+ * The vectors that have no test at this level, and why:
+ *   T21, T100        garbage collection and a Transport per request: a caller's mistakes that
+ *                    a daemon with one pool cannot make
+ *   T72, T144        close_notify and TLS records: what TLS reads ahead is OpenSSL's
+ *   T119, T119b      how Go's writer cuts an in-memory body into segments
+ *   T121             which of two kernels is faster
+ *   T128, T129       redirects, and
+ *   T137-T140        gzip: Go's client does both, a proxy passes bytes
+ *   T132, T135, T136 CONNECT to an upstream proxy
+ *   T145-T156        HTTP/2
+ *   T157-T166        the downstream side of a proxy: scenarios with real sockets */
 #ifndef CONNLEAK_VECTORS_H
 #define CONNLEAK_VECTORS_H
 
