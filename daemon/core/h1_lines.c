@@ -91,8 +91,8 @@ static int hex(uint8_t c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Extensions are looked at only as far as what must not be in them. Blanks between
- * the size and the line's end are passed over in responses, as Go does: old servers
+/* Extensions are looked at only as far as what must not be in them. Blanks behind
+ * the size are passed over in responses and up to the line's end, as Go does: old servers
  * pad the size with them. */
 bool h1_read_chunk_line(enum h1_side side, const uint8_t *p, size_t n, uint64_t *size, size_t *extension,
                         struct h1_fault *fault) {
@@ -104,10 +104,13 @@ bool h1_read_chunk_line(enum h1_side side, const uint8_t *p, size_t n, uint64_t 
     }
     if (i == 0) return h1_refuse(fault, H1_E_CHUNK, 0);
     size_t digits = i;
-    while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;
-    if (i == n ? i > digits && side == H1_REQUEST : p[i] != ';') return h1_refuse(fault, H1_E_CHUNK, digits);
-    for (; i < n; i++)
-        if (!is_text(p[i]) && p[i] != '\t') return h1_refuse(fault, H1_E_CHUNK, i);
+    if (i < n && p[i] == ';') {
+        while (i < n && (is_text(p[i]) || p[i] == '\t')) i++;
+        if (i < n) return h1_refuse(fault, H1_E_CHUNK, i);
+    } else if (side == H1_RESPONSE) {
+        while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;
+    }
+    if (i < n) return h1_refuse(fault, H1_E_CHUNK, digits);
     *size = v;
     *extension = n - digits;
     return true;

@@ -139,6 +139,7 @@ static const struct refusal request_refusals[] = {
     ROW("0x", CHUNKED "0x5\r\nhello\r\n", H1_E_CHUNK, 57),
     ROW("a blank before the size", CHUNKED " 5\r\nhello\r\n", H1_E_CHUNK, 56),
     ROW("a blank behind the size", CHUNKED "5 \r\nhello\r\n", H1_E_CHUNK, 57),
+    ROW("a blank before an extension", CHUNKED "5 ;a\r\nhello\r\n", H1_E_CHUNK, 57),
     ROW("two sizes", CHUNKED "5 5\r\nhello\r\n", H1_E_CHUNK, 57),
     ROW("a size of 2^63", CHUNKED "8000000000000000\r\n", H1_E_CHUNK, 71),
     ROW("a size of 2^64", CHUNKED "10000000000000000\r\n", H1_E_CHUNK, 72),
@@ -518,6 +519,8 @@ static const struct refusal response_refusals[] = {
     ROW("T108", "HTTP/1.1 2", H1_E_TRUNCATED, 10),
     ROW("T57", OK "Content-Length: 100\r\n\r\nhello", H1_E_TRUNCATED, 45),
     ROW("T58", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", H1_E_TRUNCATED, 60),
+    ROW("a blank before an extension, of which Go makes an error too", OK "Transfer-Encoding: chunked\r\n\r\n5 ;a\r\n",
+        H1_E_CHUNK, 48),
     ROW("T27", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX", H1_E_CHUNK, 55),
 };
 
