@@ -103,7 +103,7 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
-$(B)/llhttp/%.o: $(LLHTTP)/%.c
+$(B)/llhttp/%.o: $(LLHTTP)/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC      llhttp/$(notdir $<)"
 	$(Q)$(CC) -std=gnu11 $(OPT) $(HARDEN) $(SANFLAGS) -w $(CFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
