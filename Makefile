@@ -135,6 +135,7 @@ fuzzers: $(FUZZERS)
 DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-dev libinih-dev libcrypt-dev \
              libsystemd-dev libpcap-dev zlib1g-dev node-llhttp
 DEPS_test := $(DEPS_run) python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils
+DEPS_demo := $(DEPS_run) python3 nginx tcpdump
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
 PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib
 
@@ -167,6 +168,9 @@ asan:
 	@tests/run --asan
 
 FUZZ_TIME ?= 60
+demo: deps-demo all
+	@tests/tools/demo $(B)
+
 fuzz:
 	@MAKE="$(MAKE) --no-print-directory -j$(JOBS)" tests/fuzz/run $(FUZZ_TIME)
 
