@@ -28,6 +28,9 @@
  * peer alone could otherwise keep us busy with lines that carry nothing (CVE-2024-22019). */
 #define CHUNK_OVERHEAD_MAX (16u << 10)
 
+/* A struct h1 that waits for its next connection keeps no more than this of carry. */
+#define CARRY_KEEP 4096u
+
 enum h1_state {
     ST_BETWEEN,    /* no byte of the next message came, save perhaps one empty line before a request */
     ST_EMPTY_LINE, /* the CR of that empty line came */
@@ -582,22 +585,22 @@ void h1_reset(struct h1 *h) {
     h->empty_line_seen = false;
     h->data_len = 0;
     h->fault = (struct h1_fault){H1_E_NONE, 0};
-}
-
-void h1_shrink(struct h1 *h) {
-    assert(h1_between(h) || h->state == ST_FAILED);
-    h1_fields_clear(&h->fields);
-    free(h->carry);
+    h1_fields_trim(&h->fields);
     free(h->trailer_kept);
-    h->carry = h->trailer_kept = NULL;
-    h->carry_len = h->carry_room = h->trailer_len = 0;
+    h->trailer_kept = NULL;
+    if (h->carry_room > CARRY_KEEP) {
+        free(h->carry);
+        h->carry = NULL;
+        h->carry_room = 0;
+    }
 }
 
 void h1_free(struct h1 **hp) {
     struct h1 *h = *hp;
     if (!h) return;
-    h1_reset(h);
-    h1_shrink(h);
+    h1_fields_clear(&h->fields);
+    free(h->carry);
+    free(h->trailer_kept);
     free(h);
     *hp = NULL;
 }

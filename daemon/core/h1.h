@@ -108,11 +108,10 @@ struct h1_limits {
 
 struct h1;
 
-/* Opaque, reusable: h1_reset makes it follow a new connection. h1_shrink, only
- * between messages, gives back what the largest head made it grow to. */
+/* Opaque, reusable: h1_reset makes it follow a new connection, and gives back what
+ * an unusually large head made it grow to. */
 struct h1 *h1_new(enum h1_side side, const struct h1_limits *limits);
 void h1_reset(struct h1 *h);
-void h1_shrink(struct h1 *h);
 void h1_free(struct h1 **hp);
 
 /* Feeds len bytes, sets *used to how many were consumed. To be called again with

@@ -5,6 +5,9 @@
 
 #define FIELDS_FIRST 24u /* room to begin with: most heads have fewer */
 
+/* Room that is kept from one connection to the next. */
+#define FIELDS_KEEP 96u
+
 /* Names that a head's Connection fields may list, besides those we know: each is
  * compared with each field, so their number must stay small. */
 #define NAMED_MAX 64u
@@ -30,6 +33,10 @@ void h1_fields_clear(struct h1_fields *f) {
     free(f->hash);
     free(f->named);
     h1_fields_init(f, f->max);
+}
+
+void h1_fields_trim(struct h1_fields *f) {
+    if (f->room > FIELDS_KEEP) h1_fields_clear(f);
 }
 
 static uint8_t lower(uint8_t c) {

@@ -26,6 +26,7 @@ struct h1_fields {
 
 void h1_fields_init(struct h1_fields *f, uint32_t max_fields);
 void h1_fields_begin(struct h1_fields *f);
+void h1_fields_trim(struct h1_fields *f);  /* gives memory back if a large head took much of it */
 void h1_fields_clear(struct h1_fields *f); /* gives its memory back */
 
 /* Which name is this, in any case of letters? */

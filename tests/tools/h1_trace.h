@@ -22,7 +22,7 @@ struct h1_trace {
     enum h1_side side;
     bool head_only;          /* responses answer HEAD requests */
     bool skip;               /* bodies go through h1_skip where they can */
-    bool resets;             /* h1_shrink between messages */
+    bool resets;             /* h1_reset between messages: it must make no difference */
     struct h1_limits limits; /* all 0: generous ones */
     size_t piece;            /* bytes a feed; 0: all at once */
     uint32_t seed;           /* not 0: pieces of random sizes up to `piece` */
@@ -189,7 +189,8 @@ __attribute__((unused)) static void h1_trace_run(struct h1_trace *t, const uint8
                 H1_TRACE_MUST(h1_eof(h) == H1_ERROR);
                 break;
             }
-            if (t->resets && h1_between(h)) h1_shrink(h);
+            bool ended = step == H1_DONE || (step == H1_HEAD && h1_between(h));
+            if (t->resets && ended) h1_reset(h);
             uint64_t remaining = h1_remaining(h);
             if (t->skip && remaining > 0 && done < n) {
                 size_t some = remaining < n - done ? (size_t)remaining : n - done;
