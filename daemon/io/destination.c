@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* memmem */
 #include "destination.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -21,6 +20,20 @@ static bool parse_port(const uint8_t *p, size_t n, uint16_t *out) {
     if (v == 0 || v > 65535) return false;
     *out = (uint16_t)v;
     return true;
+}
+
+/* Go's addr: host:port, IPv6 in brackets. */
+static void put_addr(struct target *out, size_t host_len, bool v6) {
+    char *p = out->addr, digits[5];
+    size_t n = 0;
+    if (v6) *p++ = '[';
+    memcpy(p, out->host, host_len);
+    p += host_len;
+    if (v6) *p++ = ']';
+    *p++ = ':';
+    for (unsigned v = out->port; v; v /= 10) digits[n++] = (char)('0' + v % 10);
+    while (n) *p++ = digits[--n];
+    *p = 0;
 }
 
 /* host, host:port or [v6]:port; the default port is 0 where there must be one. */
@@ -53,7 +66,7 @@ static enum destination_error parse_authority(const uint8_t *p, size_t n, uint16
     if (!out->port) return TARGET_PORT;
     memcpy(out->host, host, host_len);
     out->host[host_len] = 0;
-    snprintf(out->addr, sizeof out->addr, v6 ? "[%s]:%u" : "%s:%u", out->host, out->port);
+    put_addr(out, host_len, v6);
     return TARGET_OK;
 }
 
@@ -98,7 +111,9 @@ enum destination_error destination_parse_path(const struct h1_head *head, const 
 enum destination_error destination_parse(const struct h1_head *head, const uint8_t *bytes, struct target *out) {
     const uint8_t *t = bytes + head->target.off;
     size_t n = head->target.len;
-    memset(out, 0, sizeof *out);
+    out->tls = false;
+    out->port = 0;
+    out->authority = out->path = (struct h1_span){0};
     if (head->is_connect) {
         out->authority = head->target;
         return parse_authority(t, n, 0, out);

@@ -50,17 +50,14 @@ struct relay {
     mono_ns wanted_at;
     struct exchange x;
     struct exchange_request rq;
-    struct target target;
     struct bytes head;     /* the request's head as it goes on; kept while a retry may need it */
     struct bytes up;       /* of its body: read from the client, not taken by the origin's socket */
     struct bytes down;     /* not taken by the client's socket */
     struct splice_pipe *pipe;
-    struct event up_event, down_event; /* EV_WRITE, while a socket is full */
     struct deadline response_d, expect_d, grace_d, drain_d;
     uint64_t body_up;      /* body bytes of the request that went on, framing included */
     uint64_t body_down;    /* body bytes of the response handed to the client's side */
     uint64_t discarded;    /* RELAY_DISCARDING, RELAY_DRAINING */
-    char upgrade[64];       /* the protocol asked for */
     struct buried buried;
     uint8_t state, upload, after, down_framing;
     uint8_t after_reason; /* enum close_reason for the client's record */
@@ -72,6 +69,11 @@ struct relay {
     bool client_waits;   /* for a 100, and none was sent */
     bool answered;       /* a final head went to the client, an origin's or ours */
     bool nothing_written; /* of this attempt */
+    /* All above is zero when a relay begins; what follows is written before it is read. */
+    char zero_to_here;
+    struct target target;
+    struct event up_event, down_event; /* EV_WRITE, assigned when a socket is full */
+    char upgrade[64];                  /* the protocol asked for, with rq.is_upgrade */
 };
 
 /* A request head is complete: `head`, its spans counting from `bytes`. c->relay is

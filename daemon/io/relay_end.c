@@ -26,13 +26,18 @@ static void stop_up(struct relay *r) {
     r->up_waiting = false;
 }
 
+#define HEAD_KEPT 4096
+
 static void relay_spare(struct server *s, void *object) {
+    struct relay *r = object;
+    if (r->head.room > HEAD_KEPT) bytes_free(&r->head);
     SLIST_INSERT_HEAD(&s->spare_relays, (struct relay *)object, spare);
 }
 
 void relay_free_spares(struct server *s) {
     for (struct relay *r; (r = SLIST_FIRST(&s->spare_relays));) {
         SLIST_REMOVE_HEAD(&s->spare_relays, spare);
+        bytes_free(&r->head);
         free(r);
     }
 }
@@ -45,7 +50,6 @@ void relay_over(struct relay *r) {
     stop_deadlines(r);
     stop_up(r);
     if (r->down_waiting) event_del(&r->down_event);
-    bytes_free(&r->head);
     bytes_free(&r->up);
     bytes_free(&r->down);
     server_pipe_back(s, &r->pipe);

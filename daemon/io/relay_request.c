@@ -17,11 +17,14 @@ static struct relay *relay_new(struct client_conn *c) {
     struct relay *r = SLIST_FIRST(&s->spare_relays);
     if (r)
         SLIST_REMOVE_HEAD(&s->spare_relays, spare);
-    else if (!(r = malloc(sizeof *r)))
+    else if (!(r = calloc(1, sizeof *r)))
         abort();
-    *r = (struct relay){.s = s, .client = c, .wanted_at = s->now};
-    event_assign(&r->up_event, s->base, -1, 0, relay_up_ready, r);
-    event_assign(&r->down_event, s->base, c->stream.fd, EV_WRITE | EV_PERSIST, relay_down_ready, r);
+    struct bytes head = r->head; /* its memory is kept from one use to the next */
+    memset(r, 0, offsetof(struct relay, zero_to_here));
+    r->s = s;
+    r->client = c;
+    r->wanted_at = s->now;
+    r->head = (struct bytes){.p = head.p, .room = head.room};
     c->relay = r;
     c->state = CLIENT_BUSY;
     s->gauge.requests_running++;
@@ -125,6 +128,7 @@ static long max_forwards(const struct h1_head *head, const uint8_t *bytes) {
 
 /* The protocol that an upgrade asks for; a longer name than any that exists is not passed on as one. */
 static void note_upgrade(struct relay *r, const struct h1_head *head, const uint8_t *bytes) {
+    r->upgrade[0] = 0;
     for (size_t i = 0; i < head->n_fields; i++) {
         const struct h1_field *f = &head->fields[i];
         if (f->known != H1_N_UPGRADE || f->value.len >= sizeof r->upgrade) continue;

@@ -14,6 +14,7 @@
 
 /* Bodies of at least this many bytes still to come go through a pipe, unseen. */
 #define SPLICE_LEAST (64u << 10)
+#define COPY_AT_MOST 4096 /* a body as small as this is sent from where its head is */
 #define SPLICE_ROUNDS 8 /* before others get their turn */
 
 bool relay_held_down(const struct relay *r) { return bytes_left(&r->down) || (r->pipe && r->pipe->held); }
@@ -21,10 +22,12 @@ bool relay_held_down(const struct relay *r) { return bytes_left(&r->down) || (r-
 static void wait_down(struct relay *r, bool wait) {
     if (wait == r->down_waiting) return;
     r->down_waiting = wait;
-    if (wait)
-        event_add(&r->down_event, NULL);
-    else
+    if (!wait) {
         event_del(&r->down_event);
+        return;
+    }
+    event_assign(&r->down_event, r->s->base, r->client->stream.fd, EV_WRITE | EV_PERSIST, relay_down_ready, r);
+    event_add(&r->down_event, NULL);
 }
 
 /* The client's socket is full, or no longer: reading ahead would hide a slow client. */
@@ -207,6 +210,10 @@ static void send_gathered(struct relay *r, struct gather *g) {
     if (!r->client) { /* draining */
         heads->len = 0;
         return;
+    }
+    if (heads->len && g->body_len && g->body_len <= COPY_AT_MOST && r->down_framing != DOWN_ENCHUNK) {
+        bytes_add(heads, g->body, g->body_len); /* one piece costs the kernel less than two */
+        g->body_len = 0;
     }
     if (heads->len) iov[n++] = (struct iovec){heads->p, heads->len};
     if (g->body_len && r->down_framing == DOWN_ENCHUNK) {
