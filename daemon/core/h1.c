@@ -80,12 +80,7 @@ struct h1 {
     uint8_t *carry;         /* bytes that came in pieces; also of start lines and chunk lines */
     size_t carry_len, carry_room;
 
-    uint32_t overhead;      /* of chunk lines, less what data made up for */
-    const uint8_t *trailer; /* with its blank line: in the data, or in trailer_kept */
-    uint8_t *trailer_kept;
-    size_t trailer_len;
-    bool trailer_barred; /* one of its fields may not be passed on */
-
+    uint32_t overhead; /* of chunk lines, less what data made up for */
     struct h1_fields fields;
 };
 
@@ -166,8 +161,8 @@ static int on_name_end(llhttp_t *l) {
     h->has_begun = false;
     h->behind_colon = h->span.off + h->span.len + 1;
     if (in_trailers(h)) {
-        if (h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len))) h->trailer_barred = true;
-        return 0;
+        bool barred = h->side == H1_REQUEST && h1_barred_from_trailer(h1_name_of(h->span_at, h->span.len));
+        return barred ? fail(h, H1_E_TRAILER, h->block_from + h->span.off), -1 : 0;
     }
     if (h1_fields_name(&h->fields, h->span, h->span_at)) return 0;
     return fail(h, H1_E_HEAD_TOO_LARGE, h->span.off), -1;
@@ -399,7 +394,9 @@ static bool take_chunk_line(struct h1 *h, const uint8_t *data, size_t len, size_
     size_t extension;
     if (!h1_read_chunk_line(h->side, line, n, &h->left, &extension, &h->fault))
         return fail(h, h->fault.error, line_pos + h->fault.at);
-    if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
+    /* Go lets a response's pass. But chunks are relayed as they came, and then it is the
+     * client who may read this line otherwise. */
+    if (lone_lf) return fail(h, H1_E_LINE_END, h->pos - 1);
     h->overhead += (uint32_t)extension;
     if (h->overhead > CHUNK_OVERHEAD_MAX) return fail(h, H1_E_CHUNK, line_pos + n - extension);
     h->overhead -= h->left < h->overhead ? (uint32_t)h->left : h->overhead;
@@ -427,8 +424,6 @@ static void message_begin(struct h1 *h) {
     h->state = ST_START_LINE;
     h->pos = 0;
     h->overhead = 0;
-    h->trailer_len = 0;
-    h->trailer_barred = false;
     h->method_seen = false;
     h->empty_line_seen = false;
     h1_fields_begin(&h->fields);
@@ -480,30 +475,14 @@ static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at)
     return false;
 }
 
-/* Keeps what the trailer has so far, if it does not lie whole in one feed. */
-static bool keep_trailer(struct h1 *h, const uint8_t *p, size_t len) {
-    if (!h->trailer_kept) h->trailer_kept = malloc(h->limits.max_trailer_bytes);
-    if (!h->trailer_kept) return fail(h, H1_E_TRAILER, h->pos);
-    memcpy(h->trailer_kept + h->trailer_len, p, len);
-    h->trailer = h->trailer_kept;
-    return true;
-}
-
 static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
-    size_t from = *at, to = allowed(h, *at, len);
+    size_t to = allowed(h, *at, len);
     enum block_end end = take_block(h, data, to, at, false);
-    if (end == BLOCK_BAD) {
-        if (h->fault.error != H1_E_LINE_END) h->fault.error = H1_E_TRAILER;
-        return false;
-    }
-    if (end == BLOCK_DONE && h->trailer_len == 0)
-        h->trailer = data + from;
-    else if (!keep_trailer(h, data + from, *at - from))
-        return false;
-    h->trailer_len += *at - from;
     if (end == BLOCK_DONE) return true;
-    /* A full buffer without the end in it is the error; nothing more is read to be sure. */
-    if (h->trailer_len >= h->limits.max_trailer_bytes) fail(h, H1_E_TRAILER, h->pos);
+    if (end == BLOCK_BAD)
+        h->fault.error = h->fault.error == H1_E_LINE_END ? H1_E_LINE_END : H1_E_TRAILER;
+    else if (to < len)
+        fail(h, H1_E_TRAILER, h->pos);
     return false;
 }
 
@@ -586,8 +565,6 @@ void h1_reset(struct h1 *h) {
     h->data_len = 0;
     h->fault = (struct h1_fault){H1_E_NONE, 0};
     h1_fields_trim(&h->fields);
-    free(h->trailer_kept);
-    h->trailer_kept = NULL;
     if (h->carry_room > CARRY_KEEP) {
         free(h->carry);
         h->carry = NULL;
@@ -600,7 +577,6 @@ void h1_free(struct h1 **hp) {
     if (!h) return;
     h1_fields_clear(&h->fields);
     free(h->carry);
-    free(h->trailer_kept);
     free(h);
     *hp = NULL;
 }
@@ -612,12 +588,6 @@ const struct h1_head *h1_head(const struct h1 *h) {
 void h1_data(const struct h1 *h, const uint8_t **data, size_t *len) {
     *data = h->data;
     *len = h->data_len;
-}
-
-bool h1_trailer(const struct h1 *h, const uint8_t **lines, size_t *len) {
-    *lines = h->trailer;
-    *len = h->trailer_len > 2 ? h->trailer_len - 2 : 0;
-    return !h->trailer_barred;
 }
 
 void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {

@@ -94,7 +94,7 @@ enum h1_error {
     H1_E_LENGTH_AND_CHUNKED, /* both Content-Length and Transfer-Encoding, in a request */
     H1_E_TRANSFER_ENCODING,  /* a coding that is not the single, final chunked */
     H1_E_CHUNK,           /* a bad chunk size, extension or chunk end */
-    H1_E_TRAILER,         /* a bad or too large trailer block */
+    H1_E_TRAILER,         /* a bad or too large trailer block, or a request's that frames or routes */
     H1_E_HEAD_TOO_LARGE,  /* more than max_head_bytes, or too many fields */
     H1_E_TRUNCATED,       /* the stream ended inside a message */
     N_H1_ERRORS
@@ -142,12 +142,6 @@ void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length);
 
 /* After H1_DATA: the body bytes among those just consumed. */
 void h1_data(const struct h1 *h, const uint8_t **data, size_t *len);
-
-/* After the H1_DONE of a chunked body: the field lines of its trailer, each with its
- * CRLF, without the blank line behind them; *len is 0 if there were none. Borrowed
- * until the next feed. False: one of them frames or routes a message, or is for this
- * hop alone; the trailer is not to be passed on (RFC 9110 section 6.5.1). */
-bool h1_trailer(const struct h1 *h, const uint8_t **lines, size_t *len);
 
 /* Body bytes that passed unseen (splice, a gap in a capture): at most
  * h1_remaining, which for FRAMING_UNTIL_EOF is any number. True if the message

@@ -416,7 +416,7 @@ const char *h1_error_text(enum h1_error e) {
     case H1_E_LENGTH_AND_CHUNKED: return "both Content-Length and Transfer-Encoding";
     case H1_E_TRANSFER_ENCODING: return "Transfer-Encoding other than chunked alone";
     case H1_E_CHUNK: return "malformed chunk";
-    case H1_E_TRAILER: return "malformed or too large trailer";
+    case H1_E_TRAILER: return "malformed or too large trailer, or a field in it that belongs in the head";
     case H1_E_HEAD_TOO_LARGE: return "head larger than the limit";
     case H1_E_TRUNCATED: return "the stream ended inside a message";
     case N_H1_ERRORS: break;

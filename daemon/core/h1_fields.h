@@ -33,7 +33,8 @@ void h1_fields_clear(struct h1_fields *f); /* gives its memory back */
 enum h1_name h1_name_of(const uint8_t *name, size_t len);
 
 /* Is this a name that frames or routes a message, or concerns this hop alone, and so has
- * no place in a trailer (RFC 9110 section 6.5.1)? */
+ * no place in a trailer (RFC 9110 section 6.5.1)? Some servers merge trailers into the
+ * head all the same, so that a request could be made to read otherwise there. */
 bool h1_barred_from_trailer(enum h1_name known);
 
 /* A name came in. False: too many fields (or no memory for more). */

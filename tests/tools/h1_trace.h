@@ -111,13 +111,6 @@ static void h1_trace_head(struct h1_trace *t, const struct h1_head *hd, const ui
     }
 }
 
-static void h1_trace_trailer(struct h1_trace *t, const struct h1 *h) {
-    const uint8_t *lines;
-    size_t len;
-    bool may_pass = h1_trailer(h, &lines, &len);
-    if (len) h1_trace_say(t, "trailer %zu bytes %016" PRIx64 " %s\n", len, h1_trace_hash(lines, len, 1), may_pass ? "" : "barred");
-}
-
 /* Body bytes are told once per message, as their number and a hash. */
 struct h1_trace_body {
     uint64_t bytes, hash;
@@ -179,7 +172,6 @@ __attribute__((unused)) static void h1_trace_run(struct h1_trace *t, const uint8
             case H1_DONE:
                 H1_TRACE_MUST(!was_between && h1_between(h));
                 h1_trace_end_body(t, &body);
-                h1_trace_trailer(t, h);
                 h1_trace_say(t, "done\n");
                 t->messages++;
                 break;

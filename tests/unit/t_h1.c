@@ -159,6 +159,9 @@ static const struct refusal request_refusals[] = {
 
     ROW("blank in a trailer's name", CHUNKED "0\r\nA : b\r\n\r\n", H1_E_TRAILER, 60),
     ROW("control character in a trailer", CHUNKED "0\r\nA: \x02\r\n\r\n", H1_E_TRAILER, 62),
+    ROW("a length in a trailer", CHUNKED "0\r\nA: b\r\nContent-Length: 3\r\n\r\n", H1_E_TRAILER, 65),
+    ROW("a coding in a trailer", CHUNKED "0\r\ntransfer-encoding: chunked\r\n\r\n", H1_E_TRAILER, 59),
+    ROW("a Host in a trailer", CHUNKED "0\r\nHost: b\r\n\r\n", H1_E_TRAILER, 59),
     ROW("folded trailer", CHUNKED "0\r\nA: b\r\n c\r\n\r\n", H1_E_TRAILER, 65),
     ROW("no trailer but a request", CHUNKED "0\r\nGET / HTTP/1.1\r\n\r\n", H1_E_TRAILER, 62),
     ROW("LF behind a trailer", CHUNKED "0\r\nA: b\n\r\n", H1_E_LINE_END, 63),
@@ -289,7 +292,7 @@ TEST(nothing_of_one_head_is_left_in_the_next) {
     static const char requests[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-A, close, upgrade, te\r\nTE: trailers\r\n"
                                    "Upgrade: websocket\r\nIdempotency-Key: k\r\nExpect: 100-continue\r\n\r\n"
                                    "POST / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nTE: x\r\nContent-Length: 0\r\n\r\n"
-                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: a\r\n\r\n"
+                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nY: a\r\n\r\n"
                                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\r\n\r\n"
                                    "GET / HTTP/1.0\r\n\r\n";
     struct h1_trace t = {.side = H1_REQUEST};
@@ -297,10 +300,8 @@ TEST(nothing_of_one_head_is_left_in_the_next) {
     CHECK_EQ(t.error, H1_E_NONE);
     CHECK_EQ(t.messages, 5);
     const char *second = strstr(t.text, "method=POST"), *third = second ? strstr(second + 1, "method=POST") : NULL;
-    const char *barred = t.text ? strstr(t.text, "barred") : NULL;
     CHECK(second && strstr(second, "flags 000000000000") && strstr(second, "flags 000000000000") < third);
     CHECK(second && third && !memchr(second, '*', (size_t)(third - second)));
-    CHECK(barred && !strstr(barred + 1, "barred"));
     free(t.text);
 
     static const char responses_[] = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
@@ -520,6 +521,7 @@ static const struct refusal response_refusals[] = {
     ROW("T108", "HTTP/1.1 2", H1_E_TRUNCATED, 10),
     ROW("T57", OK "Content-Length: 100\r\n\r\nhello", H1_E_TRUNCATED, 45),
     ROW("T58", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", H1_E_TRUNCATED, 60),
+    ROW("LF behind a size", OK "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n", H1_E_LINE_END, 48),
     ROW("a blank before an extension, of which Go makes an error too", OK "Transfer-Encoding: chunked\r\n\r\n5 ;a\r\n",
         H1_E_CHUNK, 48),
     ROW("T27", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX", H1_E_CHUNK, 55),
@@ -530,7 +532,7 @@ TEST(R42_malformed_responses) {
 }
 
 TEST(chunk_lines_of_responses_are_read_as_go_does) {
-    static const char s[] = OK "Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n5\nthere\r\n0005;a=\"b;c\" ; d\r\nworld\r\n0\n\r\n";
+    static const char s[] = OK "Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n5\t\r\nthere\r\n0005;a=\"b;c\" ; d\r\nworld\r\n0 \r\n\r\n";
     struct h1_trace t = {.side = H1_RESPONSE};
     h1_trace_run(&t, BYTES(s));
     CHECK_EQ(t.error, H1_E_NONE);
@@ -567,8 +569,6 @@ TEST(T57_a_length_is_counted_and_what_follows_is_left_alone) {
 
 TEST(chunks_with_their_ends_and_a_trailer) {
     struct reading r = READ(H1_RESPONSE, OK "Transfer-Encoding: chunked\r\n\r\n");
-    const uint8_t *lines;
-    size_t len;
     h1_begin_body(r.h, FRAMING_CHUNKED, 0);
     CHECK_EQ(h1_remaining(r.h), 0);
     expect_step(r.h, "a;x=y\r\n01234", 12, H1_DATA, 12, "01234");
@@ -585,29 +585,17 @@ TEST(chunks_with_their_ends_and_a_trailer) {
     expect_step(r.h, "A: b", 4, H1_MORE, 4, "");
     CHECK_EQ(h1_partial_line(r.h), 4);
     expect_step(r.h, "\r\nLonger: c\r\n\r\nHTTP", 19, H1_DONE, 15, "");
-    CHECK(h1_trailer(r.h, &lines, &len));
-    CHECK(len == 17 && memcmp(lines, "A: b\r\nLonger: c\r\n", 17) == 0);
     CHECK(!h1_after_data(r.h) && h1_between(r.h));
     h1_free(&r.h);
 }
 
-TEST(a_trailer_that_frames_or_routes_is_not_to_be_passed_on) {
-    static const struct { const char *line; bool may_pass; } rows[] = {
-        {"X-Checksum: 1\r\n", true}, {"Via: 1.1 x\r\n", true}, {"Content-Length: 3\r\n", false},
-        {"X: y\r\ntransfer-encoding: chunked\r\nZ: z\r\n", false}, {"Host: b\r\n", false}, {"Connection: close\r\n", false},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char s[300];
-        const uint8_t *lines;
-        size_t used, len;
-        int n = snprintf(s, sizeof s, "0\r\n%s\r\n", rows[i].line);
-        struct reading r = READ(H1_REQUEST, CHUNKED);
-        h1_begin_body(r.h, FRAMING_CHUNKED, 0);
-        CHECK_EQ(h1_feed(r.h, (const uint8_t *)s, (size_t)n, &used), H1_DONE);
-        CHECK_EQ(h1_trailer(r.h, &lines, &len), rows[i].may_pass);
-        CHECK_EQ(len, strlen(rows[i].line));
-        h1_free(&r.h);
-    }
+TEST(a_response_may_have_any_trailer) {
+    static const char s[] = OK "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 3\r\nX: y\r\n\r\n" OK "\r\n";
+    struct h1_trace t = {.side = H1_RESPONSE};
+    h1_trace_run(&t, BYTES(s));
+    CHECK_EQ(t.error, H1_E_NONE);
+    CHECK_EQ(t.messages, 2);
+    free(t.text);
 }
 
 TEST(T48_until_eof) {
@@ -843,7 +831,7 @@ static const struct {
                  "GET / HTTP/1.1\r\nhost:x\r\n\r\nPUT / HTTP/1.0\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nabc"},
     {H1_RESPONSE, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nServer: s\r\nX:\r\nContent-Length: 11\r\nETag: \"\xc3\xa9\"\r\n\r\nhello world"
                   "HTTP/1.1 204\r\n\r\nHTTP/1.1 200 OK\nConnection: a , close\nA: b \r\n\nuntil the end\r\n\r\n"},
-    {H1_RESPONSE, "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n3  \nabc\r\n1\r\n\n\r\n0;x\r\nT: u\r\nHost: x\r\n\r\nHTTP/1.1 2"},
+    {H1_RESPONSE, "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n3  \r\nabc\r\n1\r\n\n\r\n0;x\r\nT: u\r\nHost: x\r\n\r\nHTTP/1.1 2"},
 };
 
 static void check_cut(enum h1_side side, const char *s, size_t len, const char *whole, struct h1_trace t, const char *how, size_t n) {
