@@ -125,10 +125,12 @@ class World:
 
     def rest(self):
         """Until nothing has changed at the origins for a while."""
-        seen, since = None, time.monotonic()
+        seen, since, begun = None, time.monotonic(), time.monotonic()
         while time.monotonic() - since < REST:
             now = self.views()
-            if now != seen:
+            # An end by the origin that is not answered yet is no rest, unless it stays so.
+            owed = any(shape.endswith("s") for view in now for shape, _ in view) and time.monotonic() - begun < 2
+            if now != seen or owed:
                 seen, since = now, time.monotonic()
             time.sleep(0.004)
         self.check()

@@ -17,9 +17,9 @@ import urllib.error
 import pytest
 
 from rig import sockets
-from rig.client import Background, Client, Ended, fetch
-from rig.origin import always, answer, by_path, chunk, chunked, connections, head
-from rig.subject import DAEMON, free_port
+from rig.client import Background, Client
+from rig.origin import Gone, always, answer, by_path, chunk, chunked, head
+from rig.subject import free_port
 from rig.wait import Gate, until
 
 FIVE = answer(b"hello")
@@ -389,7 +389,7 @@ def test_half_closed_tunnel(daemon, serve):
     def script(conn):
         try:
             conn.drain()
-        except Exception:
+        except Gone:
             conn.sock.sendall(body)
             conn.sock.shutdown(socket.SHUT_WR)
     proxy, origin = daemon(), serve(script)
@@ -423,11 +423,20 @@ def test_connect_refused(daemon):
 
 def test_many_tunnels_leave_nothing_behind(daemon, serve):
     proxy, origin = daemon(), serve(echo)
-    before = proxy.fds()
-    for _ in range(30):
-        client = connect(proxy, origin.authority)
-        assert client.response().status == 200
-        client.rst()
+
+    def tunnels(n):
+        clients = [connect(proxy, origin.authority) for _ in range(n)]
+        for client in clients:
+            assert client.response().status == 200
+            client.send("x\r\n")
+            assert client.read_exactly(3) == b"x\r\n"
+        for client in clients:
+            client.rst()
+        until(lambda: proxy.get("/metrics")["downstream"]["open"] == 0, "all tunnels to end")
+    tunnels(10)
+    before = proxy.fds()    # what is kept at hand for later tunnels included
+    for _ in range(3):
+        tunnels(10)
     until(lambda: proxy.fds() <= before, lambda: f"{before} descriptors again; {proxy.fds()}")
 
 
@@ -635,7 +644,7 @@ def test_slow_origin_slows_its_client(daemon, serve):
 
 def test_denied_destinations(daemon, serve):
     proxy, origin = daemon(settings={"access.deny_destinations": "localhost, 127.0.0.1, *.bad.example"}), serve(always(FIVE))
-    problem(proxy.fetch(origin.url()), 403, "destination_ip_prohibited" if False else None)
+    problem(proxy.fetch(origin.url()), 403)
     problem(proxy.fetch(origin.url(host="localhost")), 403)
     problem(proxy.fetch("http://www.bad.example/"), 403)
     problem(connect(proxy, origin.authority).response(), 403)
@@ -780,10 +789,6 @@ def wait_exit(proxy, timeout=5):
         raise AssertionError("the daemon still runs:\n" + proxy.log()) from None
 
 
-class Ended0(Exception):
-    pass
-
-
 @pytest.fixture
 def ending(start):
     """A daemon whose end is the test's own business."""
@@ -826,7 +831,6 @@ def test_drain(ending, serve, number):
     assert ready(proxy)
     proxy.signal(number)
     until(lambda: not ready(proxy), "/readyz to turn 503")
-    assert proxy.get("/healthz") is not None or True
     time.sleep(0.4)                                   # longer than drain_quiet: but a request runs
     response = ok(proxy.fetch(origin.url("/fast")))   # on a new connection
     assert not any("close" in value.lower() for value in response.values("Connection"))

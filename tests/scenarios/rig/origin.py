@@ -10,6 +10,7 @@ import hashlib
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -76,7 +77,7 @@ class Conn:
         os.eventfd_write(self._wake, 1)
 
     def _recv(self):
-        if self.sock is self.plain_sock:
+        if not isinstance(self.sock, ssl.SSLSocket):
             while True:
                 ready, _, _ = select.select([self.sock, self._wake], [], [])
                 if self._wake not in ready:
@@ -89,7 +90,7 @@ class Conn:
             self._end("R")
             raise Gone from None
         except OSError as error:
-            if type(error).__module__ == "ssl" or type(error).__name__.startswith("SSL"):
+            if isinstance(error, ssl.SSLError):
                 self._end("F" if "EOF" in str(error) else "R")
                 raise Gone from None
             raise
@@ -164,7 +165,7 @@ class Conn:
             data = data.encode("latin-1")
         try:
             self.sock.sendall(data)
-        except (ConnectionResetError, BrokenPipeError):
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
             self._end("R")
             raise Gone from None
 
@@ -304,7 +305,7 @@ class Origin:
         try:
             if self.tls:
                 try:
-                    conn.sock = self.tls.wrap_socket(conn.sock, server_side=True)
+                    conn.sock = conn.plain_sock = self.tls.wrap_socket(conn.sock, server_side=True)
                 except OSError as error:
                     self.failed_handshakes.append(error)
                     conn._end("R" if isinstance(error, ConnectionResetError) else "F")
