@@ -123,6 +123,7 @@ struct join_view {
     uint32_t requests, early_closes;
     uint32_t known; /* enum life_known */
     uint32_t blind; /* enum join_blind */
+    bool stillborn; /* only its handshake was seen, and that failed: nothing stood that could be accepted */
 };
 
 /* What both sides cover. */
@@ -150,23 +151,27 @@ struct join_result {
 void join_compare(const struct join_claim *claim, const struct join_view *view, const struct join_cover *cover,
                   struct join_result *out);
 
-/* A life that is on one side only: is that a fault, or did the other side not
- * cover it? `endpoint_covered`: the other side has connections to this address. */
+/* A life that is on one side only: is that a fault, or could the other side not have it? */
 enum join_absence {
-    JOIN_ABSENT_WRONGLY, /* it should have been there: counts as a disagreement */
+    JOIN_ABSENT_WRONGLY,  /* it should have been there: counts as a disagreement */
     JOIN_ABSENT_ENDPOINT, /* the other side has nothing of that address */
     JOIN_ABSENT_TIME,     /* it lies outside the time that the other side covers */
     JOIN_ABSENT_LOSS,     /* the capture lost packets enough to have lost this */
+    JOIN_ABSENT_REFUSED,  /* the kernel refused it: the program that listens was never told */
 };
-#define N_JOIN_ABSENCES (JOIN_ABSENT_LOSS + 1)
-const char *join_absence_name(enum join_absence a); /* "wrongly", "endpoint", "time", "lost_packets" */
+#define N_JOIN_ABSENCES (JOIN_ABSENT_REFUSED + 1)
+const char *join_absence_name(enum join_absence a); /* "wrongly", "endpoint", "time", "lost_packets", "refused" */
 
 /* The fewest packets that a connection like this can have been; of the packets
  * that a capture lost, each absent one uses up as many. */
 uint64_t join_least_packets(const struct join_claim *claim);
-enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover,
-                                         bool endpoint_covered);
-enum join_absence join_absent_in_ledger(const struct join_view *view, const struct join_cover *cover,
-                                        bool endpoint_covered);
+
+/* seen: the capture has connections to that address. */
+enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover, bool seen);
+
+/* accepts: the ledger's daemon accepts connections at that address; dials: it
+ * dials that address, from the host that this connection came from. */
+enum join_absence join_absent_in_ledger(const struct join_view *view, const struct join_cover *cover, bool accepts,
+                                        bool dials);
 
 #endif

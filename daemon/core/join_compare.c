@@ -432,7 +432,8 @@ static void compare_rst_received(struct pair *p) {
     compared(p, JOIN_RST_RECEIVED);
     if (p->l->rst_received == (peer->rst_packet != 0)) return;
     if (peer->rst_packet) {
-        if (has_ended(p->own) && end_packet(p->own) < peer->rst_packet)
+        /* An end that has got an RST sends no FIN any more: where it sent one, it had closed before. */
+        if (fin_first(p->own) || (p->own->rst_packet && p->own->rst_packet < peer->rst_packet))
             cause = JOIN_CAUSE_RST_AFTER_CLOSE;
         else if (closed_unaware_of(p, peer->rst_ns))
             cause = JOIN_CAUSE_SIMULTANEOUS_CLOSE;
@@ -501,30 +502,30 @@ uint64_t join_least_packets(const struct join_claim *claim) {
 }
 
 const char *join_absence_name(enum join_absence a) {
-    static const char *const names[N_JOIN_ABSENCES] = {"wrongly", "endpoint", "time", "lost_packets"};
+    static const char *const names[N_JOIN_ABSENCES] = {"wrongly", "endpoint", "time", "lost_packets", "refused"};
 
     return a < N_JOIN_ABSENCES ? names[a] : "?";
 }
 
-enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover,
-                                         bool endpoint_covered) {
+enum join_absence join_absent_in_capture(const struct join_claim *claim, const struct join_cover *cover, bool seen) {
     int64_t from = cover->capture_first_ns + cover->clock.offset_ns + cover->clock.slack_ns;
     int64_t to = cover->capture_last_ns + cover->clock.offset_ns - cover->clock.slack_ns;
     bool begins = claim->opened_ns >= from && claim->opened_ns <= to;
     bool ends = claim->closed_ns >= from && claim->closed_ns <= to;
 
-    if (!endpoint_covered) return JOIN_ABSENT_ENDPOINT;
+    if (!seen) return JOIN_ABSENT_ENDPOINT;
     if (!begins && !ends) return JOIN_ABSENT_TIME; /* no packet of it need have passed meanwhile */
     if (cover->lost_packets >= join_least_packets(claim)) return JOIN_ABSENT_LOSS;
     return JOIN_ABSENT_WRONGLY;
 }
 
-enum join_absence join_absent_in_ledger(const struct join_view *view, const struct join_cover *cover,
-                                        bool endpoint_covered) {
+enum join_absence join_absent_in_ledger(const struct join_view *view, const struct join_cover *cover, bool accepts,
+                                        bool dials) {
     int64_t from = cover->ledger_first_ns - cover->clock.offset_ns - cover->clock.slack_ns;
     int64_t to = cover->ledger_last_ns - cover->clock.offset_ns;
 
-    if (!endpoint_covered) return JOIN_ABSENT_ENDPOINT;
+    if (!accepts && !dials) return JOIN_ABSENT_ENDPOINT;
+    if (view->stillborn && !dials) return JOIN_ABSENT_REFUSED;
     if (view->first_ns < from || view->last_ns > to) return JOIN_ABSENT_TIME;
     return JOIN_ABSENT_WRONGLY;
 }

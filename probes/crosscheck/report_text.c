@@ -209,6 +209,9 @@ static void print_outside(const struct page *p, const struct outside *o, const c
     if (o->n[JOIN_ABSENT_TIME])
         fprintf(p->out, "%-15s %s only in the %s, outside the time that the %s covers\n", "not compared",
                 grouped(o->n[JOIN_ABSENT_TIME], num), here, there);
+    if (o->n[JOIN_ABSENT_REFUSED])
+        fprintf(p->out, "%-15s %s only in the %s: refused by the kernel before the daemon could know\n", "not compared",
+                grouped(o->n[JOIN_ABSENT_REFUSED], num), here);
     if (o->n[JOIN_ABSENT_LOSS])
         fprintf(p->out, "%-15s %s only in the %s, and the capture lost as many packets\n", "not compared",
                 grouped(o->n[JOIN_ABSENT_LOSS], num), here);

@@ -175,8 +175,9 @@ static void check_claim_alone(struct checker *k, const struct join_life *life) {
 }
 
 static void check_view_alone(struct checker *k, const struct join_life *life) {
-    bool covered = has_address(&k->claimed, &life->flow, true) || has_address(&k->claimed, &life->flow, false);
-    enum join_absence why = join_absent_in_ledger(k->views->views + life->ref, &k->absent, covered);
+    enum join_absence why = join_absent_in_ledger(k->views->views + life->ref, &k->absent,
+                                                  has_address(&k->claimed, &life->flow, true),
+                                                  has_address(&k->claimed, &life->flow, false));
 
     if (why == JOIN_ABSENT_WRONGLY)
         count(k, NULL, life, JOIN_VERDICT_ONLY_IN_CAPTURE);

@@ -60,7 +60,8 @@ static void add(struct views *v, const struct wire_record *rec) {
                                           .requests = l->requests,
                                           .early_closes = l->early_closes,
                                           .known = l->known,
-                                          .blind = blind_spots(e)};
+                                          .blind = blind_spots(e),
+                                          .stillborn = e->syn_packet && !e->established && !e->local.bytes && !e->remote.bytes};
 }
 
 static void take_finished(struct views *v, struct wire *w) {

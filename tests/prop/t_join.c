@@ -179,7 +179,7 @@ TEST(join_compare_names_each_field_once_whatever_the_numbers) {
         l.claim.rst_received = below(2);
         l.claim.opaque = !below(4);
         l.claim.accepted = below(2);
-        v.view.end[0].window_low = v.view.end[1].window_low = false;
+        v.view.stillborn = v.view.end[0].window_low = v.view.end[1].window_low = false;
         join_compare(&l.claim, &v.view, &cover, &r);
         CHECK(r.n <= N_JOIN_FIELDS);
         for (uint32_t i = 0; i < r.n; i++) {

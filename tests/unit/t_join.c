@@ -346,9 +346,13 @@ TEST(the_peers_rst_after_the_own_close_is_not_held_against_the_claim) {
 
     v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 9000, .acked_bytes = 9000, .last_payload_packet = 15, .rst_packet = 25, .rst_ns = T0 + SEC(5) + MSEC(1)};
     CHECK_STR(verdict(healthy_claim(), v, cover), "explained rst_received=0/1@25[rst_after_close]");
-    v.end[JOIN_ACCEPTOR].rst_packet = 19; /* before: the daemon must have noticed */
-    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5) - MSEC(1);
-    CHECK_STR(verdict(healthy_claim(), v, cover), "disagree rst_received=0/1@19 close.by=1/2@19");
+    /* The FIN that followed proves that the RST was not processed when the program closed. */
+    v.end[JOIN_ACCEPTOR].rst_packet = 19;
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5) - USEC(1);
+    CHECK_STR(verdict(healthy_claim(), v, cover), "disagree close.by=1/2@19 rst_received=0/1@19[rst_after_close]");
+    v.end[JOIN_CONNECTOR].fin_packet = 0; /* no FIN: the daemon must have noticed */
+    v.end[JOIN_CONNECTOR].fin_ns = 0;
+    CHECK_STR(verdict(healthy_claim(), v, cover), "disagree rst_received=0/1@19 close.by=1/2@19 close.how=1/2@19");
 }
 
 TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
@@ -508,13 +512,17 @@ TEST(a_life_that_the_ledger_lacks_counts_only_where_it_should_have_been) {
     struct join_view v = healthy_view();
     struct join_cover x = cover;
 
-    CHECK_EQ(join_absent_in_ledger(&v, &x, true), JOIN_ABSENT_WRONGLY);
-    CHECK_EQ(join_absent_in_ledger(&v, &x, false), JOIN_ABSENT_ENDPOINT);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, false, true), JOIN_ABSENT_WRONGLY);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, true, false), JOIN_ABSENT_WRONGLY);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, false, false), JOIN_ABSENT_ENDPOINT);
+    v.stillborn = true; /* who dials knows of a refusal, who listens does not */
+    CHECK_EQ(join_absent_in_ledger(&v, &x, true, false), JOIN_ABSENT_REFUSED);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, true, true), JOIN_ABSENT_WRONGLY);
     x.ledger_first_ns = T0 + SEC(1);
-    CHECK_EQ(join_absent_in_ledger(&v, &x, true), JOIN_ABSENT_TIME);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, false, true), JOIN_ABSENT_TIME);
     x.ledger_first_ns = T0 - SEC(1);
     x.ledger_last_ns = T0 + SEC(2);
-    CHECK_EQ(join_absent_in_ledger(&v, &x, true), JOIN_ABSENT_TIME);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, false, true), JOIN_ABSENT_TIME);
 }
 
 TEST(every_name_is_there) {
