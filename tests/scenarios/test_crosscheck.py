@@ -401,6 +401,17 @@ def test_a_ledger_with_a_bad_line_names_file_and_line(made):
     assert code == 2 and "nowhere.jsonl" in err
 
 
+def test_the_manual_page_knows_every_verdict_and_every_cause():
+    with open(os.path.join(ROOT, "probes", "connleak.1"), encoding="utf-8") as f:
+        page = f.read()
+    for table in ("join_verdicts", "join_causes"):
+        with open(os.path.join(ROOT, "daemon", "core", "tbl", table + ".h"), encoding="utf-8") as f:
+            names = re.findall(r'^X\(\w+, "(\w+)"', f.read(), re.MULTILINE)
+        assert len(names) > 5
+        for name in names:
+            assert name == "none" or re.search(rf"^\.It .*\b{name}\b", page, re.MULTILINE), name
+
+
 # --- The ledger of a running daemon, over HTTP ---------------------------------------------------
 
 
