@@ -205,12 +205,6 @@ static void close_conn(struct pool *p, struct persist_conn *pc, enum close_reaso
 
 /* ---- section 3.2: getting a connection ---- */
 
-static mono_ns deadline(const struct persist_conn *pc) {
-    mono_ns at;
-    if (pc->cohort->timeout <= 0) return NEVER;
-    return __builtin_add_overflow(pc->idle_since, pc->cohort->timeout, &at) ? NEVER : at;
-}
-
 /* R12. A connection whose timer ought to have fired is not handed out. */
 static bool is_too_old(const struct pool *p, const struct persist_conn *pc, mono_ns now) {
     return p->conf.idle_conn_timeout > 0 && now - pc->idle_since > p->conf.idle_conn_timeout;
@@ -253,10 +247,8 @@ static unsigned max_idle_per_host(const struct pool *p) {
 }
 
 static struct persist_conn *oldest_idle(const struct pool *p) {
-    struct cohort *c;
-    TAILQ_FOREACH(c, &p->lru, by_age)
-    if (!TAILQ_EMPTY(&c->conns)) return TAILQ_FIRST(&c->conns);
-    return NULL;
+    const struct cohort *c = TAILQ_FIRST(&p->lru);
+    return c ? TAILQ_FIRST(&c->conns) : NULL; /* of several cohorts only the last can be empty */
 }
 
 /* R34. Room is made before the connection comes in, so that no count is ever
@@ -385,18 +377,23 @@ void pool_close_idle(struct pool *p, mono_ns now) {
     if (p->conf.profile == POOL_GO1_27) close_unwanted_dials(p, now);
 }
 
-void pool_tick(struct pool *p, mono_ns now) {
-    struct cohort *c, *next;
+/* When the first idle timer of the cohort fires: that of its oldest connection. */
+static mono_ns deadline(const struct cohort *c) {
+    mono_ns at;
+    if (c->timeout <= 0 || TAILQ_EMPTY(&c->conns)) return NEVER;
+    return __builtin_add_overflow(TAILQ_FIRST(&c->conns)->idle_since, c->timeout, &at) ? NEVER : at;
+}
 
-    for (c = TAILQ_FIRST(&p->lru); c; c = next) {
-        struct persist_conn *pc, *last = TAILQ_LAST(&c->conns, conn_list);
-        next = TAILQ_NEXT(c, by_age);
-        /* With its last connection the cohort itself may go. */
-        while (last && deadline(pc = TAILQ_FIRST(&c->conns)) <= now) {
-            if (pc == last) last = NULL;
-            close_conn(p, pc, REASON_IDLE_TIMEOUT, now);
-        }
-    }
+static struct persist_conn *first_due(const struct pool *p, mono_ns now) {
+    const struct cohort *c;
+    TAILQ_FOREACH(c, &p->lru, by_age)
+    if (deadline(c) <= now) return TAILQ_FIRST(&c->conns);
+    return NULL;
+}
+
+void pool_tick(struct pool *p, mono_ns now) {
+    struct persist_conn *pc;
+    while ((pc = first_due(p, now))) close_conn(p, pc, REASON_IDLE_TIMEOUT, now);
 }
 
 void pool_set_conf(struct pool *p, const struct pool_conf *conf, mono_ns now) {
@@ -425,12 +422,10 @@ bool pool_next_action(struct pool *p, struct pool_action *out) {
 
 mono_ns pool_next_deadline(const struct pool *p) {
     mono_ns first = NEVER;
-    struct cohort *c;
+    const struct cohort *c;
 
-    TAILQ_FOREACH(c, &p->lru, by_age) {
-        mono_ns at = TAILQ_EMPTY(&c->conns) ? NEVER : deadline(TAILQ_FIRST(&c->conns));
-        if (at < first) first = at;
-    }
+    TAILQ_FOREACH(c, &p->lru, by_age)
+    if (deadline(c) < first) first = deadline(c);
     return first;
 }
 

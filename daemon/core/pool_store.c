@@ -108,7 +108,7 @@ struct persist_conn *conn_make(struct pool *p) {
     } else {
         pc = must_have(malloc(sizeof *pc));
     }
-    *pc = (struct persist_conn){.id = ++p->last_conn, .state = PC_GONE};
+    *pc = (struct persist_conn){.id = pool_new_id(p), .state = PC_GONE};
     idmap_put(&p->conns, pc->id, pc);
     return pc;
 }
@@ -256,4 +256,6 @@ void pool_free(struct pool **pp) {
     *pp = NULL;
 }
 
-conn_id pool_new_id(struct pool *p) { return ++p->last_conn; }
+conn_id pool_new_id(struct pool *p) {
+    return ++p->last_conn;
+}

@@ -66,12 +66,21 @@ static void remove_action(struct naive *m, int i) {
     memmove(&m->actions[i], &m->actions[i + 1], (size_t)(m->n_actions - i) * sizeof *m->actions);
 }
 
+static void note_peaks(struct naive *m, int key, struct pool_peaks *peak) {
+    unsigned n_idle = (unsigned)count(m, key, PC_IDLE);
+    unsigned n_open = n_idle + (unsigned)(count(m, key, PC_ACTIVE) + count(m, key, PC_DIALING));
+    if (n_idle > peak->idle) peak->idle = n_idle;
+    if (n_open > peak->open) peak->open = n_open;
+}
+
 static void set_state(struct naive *m, struct naive_conn *c, enum pc_state to, enum close_reason why) {
     struct pool_action *a = act(m, POOL_MOVED, c->id);
     a->from = c->state;
     a->to = to;
     a->why = why;
     c->state = to;
+    note_peaks(m, -1, &m->peak);
+    note_peaks(m, c->key, &m->keys[c->key].peak);
 }
 
 /* ---- section 3.3: permission and dialing ---- */
@@ -372,7 +381,8 @@ mono_ns naive_next_deadline(const struct naive *m) {
 
 void naive_row(const struct naive *m, int key, struct pool_row *out) {
     const struct naive_key *k = &m->keys[key];
-    *out = (struct pool_row){.dials = k->dials, .gets = k->gets, .reuses = k->reuses, .oldest_wait = NEVER};
+    *out = (struct pool_row){
+        .dials = k->dials, .gets = k->gets, .reuses = k->reuses, .peak = k->peak, .oldest_wait = NEVER};
     out->now.idle = (unsigned)count(m, key, PC_IDLE);
     out->now.active = (unsigned)count(m, key, PC_ACTIVE);
     out->now.dialing = (unsigned)count(m, key, PC_DIALING);

@@ -32,12 +32,14 @@ struct naive_key {
     int n_idle_wait, n_dial_wait; /* Go: idleConnWait, connsPerHostWait; done wants are skipped when popped */
     want_id idle_wait[NAIVE_MAX], dial_wait[NAIVE_MAX];
     uint64_t dials, gets, reuses;
+    struct pool_peaks peak;
 };
 
 struct naive {
     struct pool_conf conf;
     bool close_idle;
     unsigned idle_order;
+    struct pool_peaks peak;
     int n_conns, n_wants, n_actions;
     struct naive_conn conns[NAIVE_MAX];
     struct naive_want wants[NAIVE_MAX];

@@ -101,6 +101,7 @@ static const char *compare_rows(const struct pool *p) {
         if (strcmp(got.key.addr, addrs[i]) != 0) return "rows are not in the order of creation";
         naive_row(&model, i, &want);
         if (memcmp(&got.now, &want.now, sizeof got.now) != 0) return "a row's counts differ";
+        if (got.peak.open != want.peak.open || got.peak.idle != want.peak.idle) return "a row's peaks differ";
         if (got.permits != want.permits) return "connsPerHost differs";
         if (got.dials != want.dials || got.gets != want.gets || got.reuses != want.reuses) return "totals differ";
         if (got.oldest_wait != want.oldest_wait) return "the oldest wait differs";
@@ -110,8 +111,11 @@ static const char *compare_rows(const struct pool *p) {
 
 static const char *compare(const struct pool *p) {
     const char *bad = pool_check(p);
+    struct pool_peaks peak;
 
     if (bad) return bad;
+    pool_peaks(p, &peak);
+    if (peak.open != model.peak.open || peak.idle != model.peak.idle) return "the peaks differ";
     if (pool_next_deadline(p) != naive_next_deadline(&model)) return "deadlines differ";
     for (conn_id c = 1; c <= driver.n_conns; c++)
         if (pool_is_reused(p, c) != naive_is_reused(&model, c)) return "the marks of reuse differ";

@@ -132,9 +132,6 @@ struct pool *sim_pool(struct sim *s);
 size_t sim_recv_q(const struct sim *s, int conn);
 unsigned sim_late_writes(const struct sim *s, int conn, unsigned *failed); /* of the server, after the close */
 bool sim_server_blocked(const struct sim *s, int conn);
-double sim_now_ms(const struct sim *s);
-double sim_closed_ms(const struct sim *s, int conn); /* -1: open */
 unsigned sim_permits(const struct sim *s, const char *addr);
-int sim_conns(const struct sim *s);
 
 #endif
