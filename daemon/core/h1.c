@@ -250,9 +250,7 @@ static uint64_t pos_of(const struct block_data *d, const uint8_t *p) {
 
 /* Shows llhttp what it has not seen, up to `to`. */
 static bool show_block(struct h1 *h, struct block_data *d, const uint8_t *to) {
-    const uint8_t *from = d->shown;
-    d->shown = to;
-    return show_llhttp(h, from, (size_t)(to - from), pos_of(d, from) - h->block_from);
+    return show_llhttp(h, d->shown, (size_t)(to - d->shown), pos_of(d, d->shown) - h->block_from);
 }
 
 /* Is this first byte of a line anything but a name's? */
@@ -511,9 +509,13 @@ enum h1_step h1_feed(struct h1 *h, const uint8_t *data, size_t len, size_t *used
     while (on) {
         switch (h->state) {
         case ST_BETWEEN:
-        case ST_EMPTY_LINE: on = take_empty_line(h, data, len, &at); break;
+        case ST_EMPTY_LINE:
+            on = take_empty_line(h, data, len, &at);
+            break;
         case ST_START_LINE:
-        case ST_FIELDS: on = at < len && head_step(h, data, len, &at); break;
+        case ST_FIELDS:
+            on = at < len && head_step(h, data, len, &at);
+            break;
         case ST_HEAD_DONE:
             assert(at > 0 && "h1_begin_body comes first");
             step = H1_HEAD;
@@ -533,15 +535,21 @@ enum h1_step h1_feed(struct h1 *h, const uint8_t *data, size_t len, size_t *used
             if (at < len) step = take_data(h, data, len, &at);
             on = false;
             break;
-        case ST_CHUNK_LINE: on = at < len && take_chunk_line(h, data, len, &at); break;
-        case ST_CHUNK_END: on = at < len && take_chunk_end(h, data, len, &at); break;
+        case ST_CHUNK_LINE:
+            on = at < len && take_chunk_line(h, data, len, &at);
+            break;
+        case ST_CHUNK_END:
+            on = at < len && take_chunk_end(h, data, len, &at);
+            break;
         case ST_TRAILERS:
             on = false;
             if (at == len || !trailer_step(h, data, len, &at)) break;
             h->state = ST_BETWEEN;
             step = H1_DONE;
             break;
-        case ST_FAILED: on = false; break;
+        case ST_FAILED:
+            on = false;
+            break;
         }
     }
     *used = at;
@@ -594,10 +602,18 @@ void h1_begin_body(struct h1 *h, enum body_framing framing, uint64_t length) {
     assert(h->state == ST_HEAD_DONE);
     h->left = length;
     switch (framing) {
-    case FRAMING_NONE: h->state = ST_BETWEEN; break;
-    case FRAMING_LENGTH: h->state = length ? ST_LENGTH : ST_BETWEEN; break;
-    case FRAMING_UNTIL_EOF: h->state = ST_UNTIL_EOF; break;
-    case FRAMING_CHUNKED: h->state = ST_CHUNK_LINE; break;
+    case FRAMING_NONE:
+        h->state = ST_BETWEEN;
+        break;
+    case FRAMING_LENGTH:
+        h->state = length ? ST_LENGTH : ST_BETWEEN;
+        break;
+    case FRAMING_UNTIL_EOF:
+        h->state = ST_UNTIL_EOF;
+        break;
+    case FRAMING_CHUNKED:
+        h->state = ST_CHUNK_LINE;
+        break;
     }
 }
 
@@ -632,9 +648,12 @@ size_t h1_partial_line(const struct h1 *h) {
     switch (h->state) {
     case ST_START_LINE:
     case ST_FIELDS:
-    case ST_CHUNK_LINE: return h->line_len;
-    case ST_TRAILERS: return (size_t)(h->pos - h->block_from); /* Go looks for its end without consuming it (R60) */
-    default: return 0;
+    case ST_CHUNK_LINE:
+        return h->line_len;
+    case ST_TRAILERS:
+        return (size_t)(h->pos - h->block_from); /* Go looks for its end without consuming it (R60) */
+    default:
+        return 0;
     }
 }
 

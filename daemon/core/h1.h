@@ -158,8 +158,8 @@ bool h1_between(const struct h1 *h);
 /* The last chunk's size line was seen, the end of the message was not. */
 bool h1_after_data(const struct h1 *h);
 
-/* Bytes of an unfinished line at the end of what was fed, while in a head or in
- * a chunk's framing: what Go's reader would keep in its buffer (R100). */
+/* What Go's reader would keep in its buffer of the bytes that were fed (R100): an
+ * unfinished line of a head or of a chunk's framing, or an unfinished trailer (R60). */
 size_t h1_partial_line(const struct h1 *h);
 
 /* The stream ended. H1_DONE: an until-EOF body ended well, or nothing had begun

@@ -74,8 +74,7 @@ static inline bool is_word(const uint8_t *p, size_t len, const char *word, size_
             if (lower(p[i]) != (uint8_t)word[i]) return false;
         return true;
     }
-    if (len < 8)
-        return lower8(load4(p)) == load4(word) && lower8(load4(p + len - 4)) == load4(word + len - 4);
+    if (len < 8) return lower8(load4(p)) == load4(word) && lower8(load4(p + len - 4)) == load4(word + len - 4);
     for (size_t i = 0; i + 8 <= len; i += 8)
         if (lower8(load8(p + i)) != load8(word + i)) return false;
     return lower8(load8(p + len - 8)) == load8(word + len - 8);
@@ -87,8 +86,10 @@ enum h1_name h1_name_of(const uint8_t *p, size_t len) {
 #define NAME(word, known) return IS(p, len, word) ? known : H1_N_OTHER
     if (len == 0) return H1_N_OTHER;
     switch (len) {
-    case 2: NAME("te", H1_N_TE);
-    case 3: NAME("via", H1_N_VIA);
+    case 2:
+        NAME("te", H1_N_TE);
+    case 3:
+        NAME("via", H1_N_VIA);
     case 4:
         if (lower(p[0]) == 'h') NAME("host", H1_N_HOST);
         NAME("date", H1_N_DATE);
@@ -102,16 +103,23 @@ enum h1_name h1_name_of(const uint8_t *p, size_t len) {
         if (lower(p[0]) == 'c') NAME("connection", H1_N_CONNECTION);
         if (lower(p[0]) == 'u') NAME("user-agent", H1_N_USER_AGENT);
         NAME("keep-alive", H1_N_KEEP_ALIVE);
-    case 12: NAME("max-forwards", H1_N_MAX_FORWARDS);
-    case 14: NAME("content-length", H1_N_CONTENT_LENGTH);
-    case 15: NAME("idempotency-key", H1_N_IDEMPOTENCY_KEY);
-    case 16: NAME("proxy-connection", H1_N_PROXY_CONNECTION);
+    case 12:
+        NAME("max-forwards", H1_N_MAX_FORWARDS);
+    case 14:
+        NAME("content-length", H1_N_CONTENT_LENGTH);
+    case 15:
+        NAME("idempotency-key", H1_N_IDEMPOTENCY_KEY);
+    case 16:
+        NAME("proxy-connection", H1_N_PROXY_CONNECTION);
     case 17:
         if (lower(p[0]) == 't') NAME("transfer-encoding", H1_N_TRANSFER_ENCODING);
         NAME("x-idempotency-key", H1_N_IDEMPOTENCY_KEY);
-    case 18: NAME("proxy-authenticate", H1_N_PROXY_AUTHENTICATE);
-    case 19: NAME("proxy-authorization", H1_N_PROXY_AUTHORIZATION);
-    default: return H1_N_OTHER;
+    case 18:
+        NAME("proxy-authenticate", H1_N_PROXY_AUTHENTICATE);
+    case 19:
+        NAME("proxy-authorization", H1_N_PROXY_AUTHORIZATION);
+    default:
+        return H1_N_OTHER;
     }
 #undef NAME
 }
@@ -169,8 +177,10 @@ bool h1_barred_from_trailer(enum h1_name known) {
     case H1_N_USER_AGENT:
     case H1_N_DATE:
     case H1_N_SERVER:
-    case H1_N_IDEMPOTENCY_KEY: return false;
-    default: return true;
+    case H1_N_IDEMPOTENCY_KEY:
+        return false;
+    default:
+        return true;
     }
 }
 
@@ -182,8 +192,10 @@ bool h1_fields_reads(enum h1_name known) {
     case H1_N_TRANSFER_ENCODING:
     case H1_N_UPGRADE:
     case H1_N_EXPECT:
-    case H1_N_TE: return true;
-    default: return false;
+    case H1_N_TE:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -271,9 +283,10 @@ static bool read_length(struct h1_fields *f, struct h1_span where, const uint8_t
 /* unreserved, pct-encoded and sub-delims of RFC 3986. */
 static bool is_host_char(uint8_t c) {
     static const bool host[256] = {
-        ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true, ['.'] = true, ['_'] = true,
-        ['~'] = true, ['%'] = true, ['!'] = true, ['$'] = true, ['&'] = true, ['\''] = true, ['('] = true,
-        [')'] = true, ['*'] = true, ['+'] = true, [','] = true, [';'] = true, ['='] = true,
+        ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true, ['.'] = true,
+        ['_'] = true,         ['~'] = true,         ['%'] = true,         ['!'] = true, ['$'] = true,
+        ['&'] = true,         ['\''] = true,        ['('] = true,         [')'] = true, ['*'] = true,
+        ['+'] = true,         [','] = true,         [';'] = true,         ['='] = true,
     };
     return host[c];
 }
@@ -332,9 +345,14 @@ bool h1_fields_value(struct h1_fields *f, enum h1_side side, struct h1_span wher
     case H1_N_EXPECT:
         if (f->head.minor > 0 && IS(value, where.len, "100-continue")) f->head.expect_continue = true;
         break;
-    case H1_N_TE: read_te(f, value, where.len); break;
-    case H1_N_IDEMPOTENCY_KEY: f->head.has_idempotency_key = true; break;
-    default: break;
+    case H1_N_TE:
+        read_te(f, value, where.len);
+        break;
+    case H1_N_IDEMPOTENCY_KEY:
+        f->head.has_idempotency_key = true;
+        break;
+    default:
+        break;
     }
     return true;
 }
@@ -404,22 +422,38 @@ bool h1_response_closes(const struct h1_head *head, enum body_framing framing) {
 
 const char *h1_error_text(enum h1_error e) {
     switch (e) {
-    case H1_E_NONE: return "no error";
-    case H1_E_START_LINE: return "malformed start line";
-    case H1_E_VERSION: return "HTTP version that is neither 1.0 nor 1.1";
-    case H1_E_FIELD_NAME: return "invalid character in a field name, or a blank before its colon";
-    case H1_E_FIELD_VALUE: return "control character in a field value";
-    case H1_E_OBS_FOLD: return "folded field line";
-    case H1_E_LINE_END: return "bare CR or LF where CRLF belongs";
-    case H1_E_HOST: return "Host missing, given twice, or not a host";
-    case H1_E_CONTENT_LENGTH: return "Content-Length that is no number, or given twice with different values";
-    case H1_E_LENGTH_AND_CHUNKED: return "both Content-Length and Transfer-Encoding";
-    case H1_E_TRANSFER_ENCODING: return "Transfer-Encoding other than chunked alone";
-    case H1_E_CHUNK: return "malformed chunk";
-    case H1_E_TRAILER: return "malformed or too large trailer, or a field in it that belongs in the head";
-    case H1_E_HEAD_TOO_LARGE: return "head larger than the limit";
-    case H1_E_TRUNCATED: return "the stream ended inside a message";
-    case N_H1_ERRORS: break;
+    case H1_E_NONE:
+        return "no error";
+    case H1_E_START_LINE:
+        return "malformed start line";
+    case H1_E_VERSION:
+        return "HTTP version that is neither 1.0 nor 1.1";
+    case H1_E_FIELD_NAME:
+        return "invalid character in a field name, or a blank before its colon";
+    case H1_E_FIELD_VALUE:
+        return "control character in a field value";
+    case H1_E_OBS_FOLD:
+        return "folded field line";
+    case H1_E_LINE_END:
+        return "bare CR or LF where CRLF belongs";
+    case H1_E_HOST:
+        return "Host missing, given twice, or not a host";
+    case H1_E_CONTENT_LENGTH:
+        return "Content-Length that is no number, or given twice with different values";
+    case H1_E_LENGTH_AND_CHUNKED:
+        return "both Content-Length and Transfer-Encoding";
+    case H1_E_TRANSFER_ENCODING:
+        return "Transfer-Encoding other than chunked alone";
+    case H1_E_CHUNK:
+        return "malformed chunk";
+    case H1_E_TRAILER:
+        return "malformed or too large trailer, or a field in it that belongs in the head";
+    case H1_E_HEAD_TOO_LARGE:
+        return "head larger than the limit";
+    case H1_E_TRUNCATED:
+        return "the stream ended inside a message";
+    case N_H1_ERRORS:
+        break;
     }
     return "?";
 }

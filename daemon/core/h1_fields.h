@@ -19,7 +19,7 @@ struct h1_fields {
     uint32_t n_named;
     uint32_t named_known; /* bits 1 << enum h1_name, for those that it does have */
     uint32_t n_length, n_coding, n_host;
-    uint64_t length_text; /* hash of the first Content-Length as it was written */
+    uint64_t length_text;                             /* hash of the first Content-Length as it was written */
     uint32_t coding_at, length_at, length_differs_at; /* offsets of values, for h1_error */
     bool length_bad, length_empty, length_differs, coding_bad;
 };

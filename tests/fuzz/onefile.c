@@ -72,8 +72,12 @@ static void change(void) {
     size_t at = below(now_len + 1), n = 1 + below(16);
     const struct input *other = &files[below((size_t)n_files)];
     switch (below(6)) {
-    case 0: insert(at, &odd[below(sizeof odd)], 1); break;
-    case 1: insert(at, other->bytes, other->len < n ? other->len : n); break;
+    case 0:
+        insert(at, &odd[below(sizeof odd)], 1);
+        break;
+    case 1:
+        insert(at, other->bytes, other->len < n ? other->len : n);
+        break;
     case 2:
         if (other->len > n) insert(at, other->bytes + below(other->len - n), n);
         break;

@@ -37,12 +37,12 @@ struct h1_trace {
     size_t used;     /* bytes consumed of the stream */
 };
 
-#define H1_TRACE_MUST(cond)                                                                                           \
-    do {                                                                                                              \
-        if (!(cond)) {                                                                                                \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #cond);                                 \
-            abort();                                                                                                  \
-        }                                                                                                             \
+#define H1_TRACE_MUST(cond)                                                                                            \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #cond);                                  \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 __attribute__((format(printf, 2, 3), unused)) static void h1_trace_say(struct h1_trace *t, const char *fmt, ...) {
@@ -92,9 +92,9 @@ static void h1_trace_head(struct h1_trace *t, const struct h1_head *hd, const ui
     h1_trace_span(t, hd, head, "target", hd->target);
     h1_trace_span(t, hd, head, "reason", hd->reason);
     if (hd->has_host) h1_trace_span(t, hd, head, "host", hd->host);
-    const bool flags[] = {hd->is_head,     hd->is_connect,  hd->is_safe,      hd->conn_close,      hd->conn_keep_alive,
-                          hd->conn_upgrade, hd->has_upgrade, hd->is_websocket, hd->expect_continue, hd->te_trailers,
-                          hd->chunked,     hd->has_idempotency_key};
+    const bool flags[] = {hd->is_head,         hd->is_connect,   hd->is_safe,     hd->conn_close,
+                          hd->conn_keep_alive, hd->conn_upgrade, hd->has_upgrade, hd->is_websocket,
+                          hd->expect_continue, hd->te_trailers,  hd->chunked,     hd->has_idempotency_key};
     h1_trace_say(t, " flags ");
     for (size_t i = 0; i < sizeof flags; i++) h1_trace_say(t, "%d", flags[i]);
     h1_trace_say(t, " cl %" PRId64 " framing %d %" PRIu64 "\n", (int64_t)hd->content_length, framing, length);
@@ -148,7 +148,8 @@ __attribute__((unused)) static void h1_trace_run(struct h1_trace *t, const uint8
             H1_TRACE_MUST((step == H1_DATA) == (data_len > 0));
             done += used;
             switch (step) {
-            case H1_MORE: break;
+            case H1_MORE:
+                break;
             case H1_HEAD: {
                 const struct h1_head *hd = h1_head(h);
                 uint64_t length;

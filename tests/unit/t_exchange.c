@@ -29,7 +29,7 @@ static struct said exchange_of(struct exchange_request rq, const char *heads) {
 }
 
 #define PLAIN ((struct exchange_request){0})
-#define OK "HTTP/1.1 200 OK\r\n"
+#define OK    "HTTP/1.1 200 OK\r\n"
 #define EARLY "HTTP/1.1 103 Early Hints\r\n\r\n"
 
 static enum close_reason why(const struct exchange *x, bool grace_over, bool left_over) {
@@ -81,7 +81,8 @@ TEST(R44_which_responses_have_a_body) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct said s = exchange_of((struct exchange_request){.head_only = rows[i].head_only}, rows[i].head);
         if (s.verdict != rows[i].verdict || s.x.body_announced != rows[i].announced)
-            tap_fail(__FILE__, __LINE__, "%s: verdict %d, announced %" PRIu64, rows[i].vector, s.verdict, s.x.body_announced);
+            tap_fail(__FILE__, __LINE__, "%s: verdict %d, announced %" PRIu64, rows[i].vector, s.verdict,
+                     s.x.body_announced);
         CHECK_EQ(s.x.body_eof, s.verdict == HEAD_NO_BODY);
         CHECK(s.x.first_byte);
     }
@@ -171,7 +172,8 @@ TEST(R81_R82_switching_protocols) {
     CHECK_EQ(exchange_of(PLAIN, asked).verdict, HEAD_NO_BODY); /* not asked for */
     CHECK_EQ(exchange_of(upgrade, "HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n").verdict, HEAD_NO_BODY);
     CHECK_EQ(exchange_of(upgrade, "HTTP/1.1 101 S\r\nConnection: Upgrade\r\n\r\n").verdict, HEAD_NO_BODY);
-    CHECK_EQ(exchange_of(upgrade, OK "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n").verdict, HEAD_BODY);
+    CHECK_EQ(exchange_of(upgrade, OK "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n").verdict,
+             HEAD_BODY);
 }
 
 TEST(R121_expect) {
@@ -259,8 +261,8 @@ TEST(R100_read_sizes) {
     CHECK_EQ(exchange_read_size(rb, 4095, false, 0, cb), 1);
     CHECK_EQ(exchange_read_size(rb, 4096, false, 0, cb), 4096); /* a line longer than the buffer */
     CHECK_EQ(exchange_read_size(rb, 5000, false, 0, cb), 3192);
-    CHECK_EQ(exchange_read_size(rb, 3, true, 0, cb), 4093);      /* between chunks */
-    CHECK_EQ(exchange_read_size(rb, 0, true, 4095, cb), 4096);   /* one fill, perhaps beyond the body */
+    CHECK_EQ(exchange_read_size(rb, 3, true, 0, cb), 4093);    /* between chunks */
+    CHECK_EQ(exchange_read_size(rb, 0, true, 4095, cb), 4096); /* one fill, perhaps beyond the body */
     CHECK_EQ(exchange_read_size(rb, 0, true, 1, cb), 4096);
     CHECK_EQ(exchange_read_size(rb, 0, true, 4096, cb), 4096); /* straight into the caller's slice */
     CHECK_EQ(exchange_read_size(rb, 0, true, 5000, cb), 5000);
@@ -297,4 +299,6 @@ TEST(draining_in_the_go127_profile) {
     CHECK(!exchange_may_drain(&x));
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}

@@ -19,11 +19,12 @@ struct refusal {
     enum h1_error error;
     uint64_t at;
 };
-#define ROW(what, bytes, error, at) {what, bytes, sizeof(bytes) - 1, error, at}
+#define ROW(what, bytes, error, at)                                                                                    \
+    { what, bytes, sizeof(bytes) - 1, error, at }
 
-#define GET "GET / HTTP/1.1\r\n" /* 16 bytes */
-#define HOST "Host: a\r\n"       /* 9 bytes: fields begin at 25 */
-#define POST "POST / HTTP/1.1\r\nHost: a\r\n" /* 26 bytes */
+#define GET     "GET / HTTP/1.1\r\n"                      /* 16 bytes */
+#define HOST    "Host: a\r\n"                             /* 9 bytes: fields begin at 25 */
+#define POST    "POST / HTTP/1.1\r\nHost: a\r\n"          /* 26 bytes */
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n" /* 56 bytes */
 
 static const struct refusal request_refusals[] = {
@@ -120,7 +121,8 @@ static const struct refusal request_refusals[] = {
 
     ROW("CL.TE", POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", H1_E_LENGTH_AND_CHUNKED, 64),
     ROW("TE.CL", POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", H1_E_LENGTH_AND_CHUNKED, 70),
-    ROW("CL.TE with a coding nobody knows", POST "Content-Length: 5\r\nTransfer-Encoding: x\r\n\r\n", H1_E_LENGTH_AND_CHUNKED, 64),
+    ROW("CL.TE with a coding nobody knows", POST "Content-Length: 5\r\nTransfer-Encoding: x\r\n\r\n",
+        H1_E_LENGTH_AND_CHUNKED, 64),
     ROW("xchunked", POST "Transfer-Encoding: xchunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
     ROW("chunkedx", POST "Transfer-Encoding: chunkedx\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
     ROW("quoted chunked", POST "Transfer-Encoding: \"chunked\"\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
@@ -130,8 +132,10 @@ static const struct refusal request_refusals[] = {
     ROW("chunked, gzip", POST "Transfer-Encoding: chunked, gzip\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
     ROW("chunked, chunked", POST "Transfer-Encoding: chunked, chunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
     ROW("chunked with a comma", POST "Transfer-Encoding: chunked,\r\n\r\n", H1_E_TRANSFER_ENCODING, 45),
-    ROW("chunked twice", POST "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 73),
-    ROW("chunked, then identity", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", H1_E_TRANSFER_ENCODING, 73),
+    ROW("chunked twice", POST "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+        H1_E_TRANSFER_ENCODING, 73),
+    ROW("chunked, then identity", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        H1_E_TRANSFER_ENCODING, 73),
     ROW("a coding on HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 36),
 
     ROW("no chunk size", CHUNKED "\r\n", H1_E_CHUNK, 56),
@@ -189,8 +193,8 @@ static void check_refusals(enum h1_side side, const struct refusal *rows, size_t
             struct h1_trace t = {.side = side, .piece = piece};
             h1_trace_run(&t, (const uint8_t *)r->bytes, r->len);
             if (t.error != r->error || t.error_at != r->at)
-                tap_fail(__FILE__, __LINE__, "%s, pieces of %zu: \"%s\" at %" PRIu64 ", not \"%s\" at %" PRIu64, r->what,
-                         piece, h1_error_text(t.error), t.error_at, h1_error_text(r->error), r->at);
+                tap_fail(__FILE__, __LINE__, "%s, pieces of %zu: \"%s\" at %" PRIu64 ", not \"%s\" at %" PRIu64,
+                         r->what, piece, h1_error_text(t.error), t.error_at, h1_error_text(r->error), r->at);
             free(t.text);
         }
     }
@@ -202,7 +206,8 @@ TEST(ambiguous_requests_are_refused_and_the_place_is_named) {
 
 TEST(every_kind_of_error_has_a_request_that_shows_it) {
     bool seen[N_H1_ERRORS] = {[H1_E_NONE] = true, [H1_E_HEAD_TOO_LARGE] = true /* the limits' own tests */};
-    for (size_t i = 0; i < sizeof request_refusals / sizeof *request_refusals; i++) seen[request_refusals[i].error] = true;
+    for (size_t i = 0; i < sizeof request_refusals / sizeof *request_refusals; i++)
+        seen[request_refusals[i].error] = true;
     for (unsigned e = 0; e < N_H1_ERRORS; e++) {
         if (!seen[e]) tap_fail(__FILE__, __LINE__, "no request for \"%s\"", h1_error_text(e));
         CHECK(strlen(h1_error_text(e)) > 5);
@@ -262,25 +267,52 @@ TEST(a_request_head_in_all_its_parts) {
 }
 
 TEST(names_are_known_in_any_case_of_letters) {
-    static const struct { const char *name; enum h1_name known; } rows[] = {
-        {"Host", H1_N_HOST}, {"cONNECTION", H1_N_CONNECTION}, {"Content-Length", H1_N_CONTENT_LENGTH},
-        {"tRANSFER-eNCODING", H1_N_TRANSFER_ENCODING}, {"Upgrade", H1_N_UPGRADE}, {"EXPECT", H1_N_EXPECT},
-        {"te", H1_N_TE}, {"Trailer", H1_N_TRAILER}, {"Keep-Alive", H1_N_KEEP_ALIVE},
-        {"Proxy-Connection", H1_N_PROXY_CONNECTION}, {"Proxy-Authenticate", H1_N_PROXY_AUTHENTICATE},
-        {"Proxy-Authorization", H1_N_PROXY_AUTHORIZATION}, {"VIA", H1_N_VIA}, {"User-agent", H1_N_USER_AGENT},
-        {"Idempotency-Key", H1_N_IDEMPOTENCY_KEY}, {"X-idempotency-Key", H1_N_IDEMPOTENCY_KEY},
-        {"Max-Forwards", H1_N_MAX_FORWARDS}, {"date", H1_N_DATE}, {"Server", H1_N_SERVER},
-        {"Hosts", H1_N_OTHER}, {"Hos", H1_N_OTHER}, {"Dote", H1_N_OTHER}, {"Connectiom", H1_N_OTHER},
-        {"Content_Length", H1_N_OTHER}, {"Content-Lengtg", H1_N_OTHER}, {"Transfer-EncodinG ", H1_N_OTHER},
-        {"Transxer-Encoding", H1_N_OTHER}, {"Proxy-Authorizatiom", H1_N_OTHER}, {"Contfnt-Length", H1_N_OTHER},
-        {"Usar-Agent", H1_N_OTHER}, {"XX", H1_N_OTHER}, {"X", H1_N_OTHER}, {"Xia", H1_N_OTHER}, {"Proxy-Connectiox", H1_N_OTHER},
+    static const struct {
+        const char *name;
+        enum h1_name known;
+    } rows[] = {
+        {"Host", H1_N_HOST},
+        {"cONNECTION", H1_N_CONNECTION},
+        {"Content-Length", H1_N_CONTENT_LENGTH},
+        {"tRANSFER-eNCODING", H1_N_TRANSFER_ENCODING},
+        {"Upgrade", H1_N_UPGRADE},
+        {"EXPECT", H1_N_EXPECT},
+        {"te", H1_N_TE},
+        {"Trailer", H1_N_TRAILER},
+        {"Keep-Alive", H1_N_KEEP_ALIVE},
+        {"Proxy-Connection", H1_N_PROXY_CONNECTION},
+        {"Proxy-Authenticate", H1_N_PROXY_AUTHENTICATE},
+        {"Proxy-Authorization", H1_N_PROXY_AUTHORIZATION},
+        {"VIA", H1_N_VIA},
+        {"User-agent", H1_N_USER_AGENT},
+        {"Idempotency-Key", H1_N_IDEMPOTENCY_KEY},
+        {"X-idempotency-Key", H1_N_IDEMPOTENCY_KEY},
+        {"Max-Forwards", H1_N_MAX_FORWARDS},
+        {"date", H1_N_DATE},
+        {"Server", H1_N_SERVER},
+        {"Hosts", H1_N_OTHER},
+        {"Hos", H1_N_OTHER},
+        {"Dote", H1_N_OTHER},
+        {"Connectiom", H1_N_OTHER},
+        {"Content_Length", H1_N_OTHER},
+        {"Content-Lengtg", H1_N_OTHER},
+        {"Transfer-EncodinG ", H1_N_OTHER},
+        {"Transxer-Encoding", H1_N_OTHER},
+        {"Proxy-Authorizatiom", H1_N_OTHER},
+        {"Contfnt-Length", H1_N_OTHER},
+        {"Usar-Agent", H1_N_OTHER},
+        {"XX", H1_N_OTHER},
+        {"X", H1_N_OTHER},
+        {"Xia", H1_N_OTHER},
+        {"Proxy-Connectiox", H1_N_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strchr(rows[i].name, ' ')) continue;
         char s[200];
         int n = snprintf(s, sizeof s, "GET / HTTP/1.0\r\n%s: 0\r\n\r\n", rows[i].name);
         /* A coding is an error on HTTP/1.0, and 0 no coding: ask of a response. */
-        if (rows[i].known == H1_N_TRANSFER_ENCODING) n = snprintf(s, sizeof s, "HTTP/1.0 200 OK\r\n%s: 0\r\n\r\n", rows[i].name);
+        if (rows[i].known == H1_N_TRANSFER_ENCODING)
+            n = snprintf(s, sizeof s, "HTTP/1.0 200 OK\r\n%s: 0\r\n\r\n", rows[i].name);
         struct reading r = read_head(rows[i].known == H1_N_TRANSFER_ENCODING ? H1_RESPONSE : H1_REQUEST, s, (size_t)n);
         if (r.head->n_fields != 1 || r.head->fields[0].known != rows[i].known)
             tap_fail(__FILE__, __LINE__, "%s is %u", rows[i].name, r.head->fields[0].known);
@@ -289,12 +321,13 @@ TEST(names_are_known_in_any_case_of_letters) {
 }
 
 TEST(nothing_of_one_head_is_left_in_the_next) {
-    static const char requests[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-A, close, upgrade, te\r\nTE: trailers\r\n"
-                                   "Upgrade: websocket\r\nIdempotency-Key: k\r\nExpect: 100-continue\r\n\r\n"
-                                   "POST / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nTE: x\r\nContent-Length: 0\r\n\r\n"
-                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nY: a\r\n\r\n"
-                                   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\r\n\r\n"
-                                   "GET / HTTP/1.0\r\n\r\n";
+    static const char requests[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-A, close, upgrade, te\r\nTE: trailers\r\n"
+        "Upgrade: websocket\r\nIdempotency-Key: k\r\nExpect: 100-continue\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nTE: x\r\nContent-Length: 0\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nY: a\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\r\n\r\n"
+        "GET / HTTP/1.0\r\n\r\n";
     struct h1_trace t = {.side = H1_REQUEST};
     h1_trace_run(&t, BYTES(requests));
     CHECK_EQ(t.error, H1_E_NONE);
@@ -304,10 +337,11 @@ TEST(nothing_of_one_head_is_left_in_the_next) {
     CHECK(second && third && !memchr(second, '*', (size_t)(third - second)));
     free(t.text);
 
-    static const char responses_[] = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
-                                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-                                     "HTTP/1.1 304 N\r\nContent-Length: x\r\n\r\n"
-                                     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nz";
+    static const char responses_[] =
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "HTTP/1.1 304 N\r\nContent-Length: x\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nz";
     t = (struct h1_trace){.side = H1_RESPONSE};
     h1_trace_run(&t, BYTES(responses_));
     CHECK_EQ(t.error, H1_E_NONE);
@@ -359,9 +393,12 @@ TEST(long_values_in_pieces) {
 }
 
 TEST(methods_that_decide_something) {
-    static const struct { const char *method; bool is_head, is_connect, is_safe; } rows[] = {
-        {"GET", 0, 0, 1}, {"HEAD", 1, 0, 1}, {"OPTIONS", 0, 0, 1}, {"TRACE", 0, 0, 1}, {"CONNECT", 0, 1, 0},
-        {"POST", 0, 0, 0}, {"get", 0, 0, 0}, {"HEADS", 0, 0, 0}, {"QUERY", 0, 0, 0}, {"X!#$%&'*+-.^_`|~9", 0, 0, 0},
+    static const struct {
+        const char *method;
+        bool is_head, is_connect, is_safe;
+    } rows[] = {
+        {"GET", 0, 0, 1},  {"HEAD", 1, 0, 1}, {"OPTIONS", 0, 0, 1}, {"TRACE", 0, 0, 1}, {"CONNECT", 0, 1, 0},
+        {"POST", 0, 0, 0}, {"get", 0, 0, 0},  {"HEADS", 0, 0, 0},   {"QUERY", 0, 0, 0}, {"X!#$%&'*+-.^_`|~9", 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char s[200];
@@ -376,8 +413,19 @@ TEST(methods_that_decide_something) {
 }
 
 TEST(hosts_that_are_hosts) {
-    static const char *const rows[] = {"", "a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "[fe80::1%25eth0]:1",
-                                       "under_score.example", "xn--bcher-kva.example", "a.", "a%20b", "A!$&'()*+,;="};
+    static const char *const rows[] = {"",
+                                       "a",
+                                       "a:80",
+                                       "a:",
+                                       "127.0.0.1:8080",
+                                       "[::1]",
+                                       "[::1]:80",
+                                       "[fe80::1%25eth0]:1",
+                                       "under_score.example",
+                                       "xn--bcher-kva.example",
+                                       "a.",
+                                       "a%20b",
+                                       "A!$&'()*+,;="};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char s[200];
         int n = snprintf(s, sizeof s, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", rows[i]);
@@ -388,14 +436,21 @@ TEST(hosts_that_are_hosts) {
 }
 
 TEST(raw_bytes_beyond_ascii_pass_in_targets_and_values) {
-    struct reading r = READ(H1_REQUEST, "GET /b\xc3\xbc" "cher HTTP/1.1\r\nHost: a\r\nX: \xff\xfe\r\n\r\n");
-    CHECK(span_is(&r, r.head->target, "/b\xc3\xbc" "cher"));
+    struct reading r = READ(H1_REQUEST, "GET /b\xc3\xbc"
+                                        "cher HTTP/1.1\r\nHost: a\r\nX: \xff\xfe\r\n\r\n");
+    CHECK(span_is(&r, r.head->target,
+                  "/b\xc3\xbc"
+                  "cher"));
     CHECK(span_is(&r, r.head->fields[1].value, "\xff\xfe"));
     h1_free(&r.h);
 }
 
 TEST(request_framing) {
-    static const struct { const char *fields; enum body_framing framing; uint64_t length; } rows[] = {
+    static const struct {
+        const char *fields;
+        enum body_framing framing;
+        uint64_t length;
+    } rows[] = {
         {"", FRAMING_NONE, 0},
         {"Content-Length: 0\r\n", FRAMING_LENGTH, 0},
         {"Content-Length: 9223372036854775807\r\n", FRAMING_LENGTH, INT64_MAX},
@@ -437,30 +492,40 @@ static const struct {
     {"T29 chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true, FRAMING_NONE, 0, false},
     {"T29 no framing", "HTTP/1.1 200 OK\r\n\r\n", true, FRAMING_NONE, 0, false},
     {"T30 204", "HTTP/1.1 204 No Content\r\n\r\n", false, FRAMING_NONE, 0, false},
-    {"T30 304 with a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n", false, FRAMING_NONE, 0, false},
+    {"T30 304 with a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n", false, FRAMING_NONE, 0,
+     false},
     {"T30 length 0", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, FRAMING_LENGTH, 0, false},
     {"T30 204 chunked", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false, FRAMING_NONE, 0, false},
     {"T37", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, true},
     {"T38", "HTTP/1.1 200 OK\r\nConnection: foo, CLOSE\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, true},
-    {"R43 any Connection field", "HTTP/1.1 200 OK\r\nConnection: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", false,
-     FRAMING_LENGTH, 5, true},
-    {"R43 not close", "HTTP/1.1 200 OK\r\nConnection: closed, xclose\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
+    {"R43 any Connection field", "HTTP/1.1 200 OK\r\nConnection: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n",
+     false, FRAMING_LENGTH, 5, true},
+    {"R43 not close", "HTTP/1.1 200 OK\r\nConnection: closed, xclose\r\nContent-Length: 5\r\n\r\n", false,
+     FRAMING_LENGTH, 5, false},
     {"T39", "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", false, FRAMING_NONE, 0, true},
     {"T45", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, true},
     {"T46", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
-    {"T47", "HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, true},
+    {"T47", "HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5,
+     true},
     {"T48", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false, FRAMING_UNTIL_EOF, 0, true},
     {"T49", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false, FRAMING_UNTIL_EOF, 0, true},
-    {"R42 HTTP/1.0, any coding", "HTTP/1.0 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, true},
+    {"R42 HTTP/1.0, any coding", "HTTP/1.0 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", false,
+     FRAMING_LENGTH, 5, true},
     {"T50", "HTTP/1.1 200 OK\r\n\r\n", false, FRAMING_UNTIL_EOF, 0, true},
-    {"T52", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n", false, FRAMING_CHUNKED, 0, false},
-    {"T52 the other way", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n", false, FRAMING_CHUNKED, 0, false},
-    {"R41 chunked drops any length", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: x\r\nTransfer-Encoding: CHUNKED\r\n\r\n",
-     false, FRAMING_CHUNKED, 0, false},
-    {"R42 equal lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length:  5 \r\n\r\n", false, FRAMING_LENGTH, 5, false},
+    {"T52", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n", false, FRAMING_CHUNKED, 0,
+     false},
+    {"T52 the other way", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n", false,
+     FRAMING_CHUNKED, 0, false},
+    {"R41 chunked drops any length",
+     "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: x\r\nTransfer-Encoding: CHUNKED\r\n\r\n", false,
+     FRAMING_CHUNKED, 0, false},
+    {"R42 equal lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length:  5 \r\n\r\n", false, FRAMING_LENGTH,
+     5, false},
     {"an empty length is none", "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", false, FRAMING_UNTIL_EOF, 0, true},
-    {"a 304 has no body whatever its length", "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n", false, FRAMING_NONE, 0, false},
-    {"T62", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=1\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
+    {"a 304 has no body whatever its length", "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n", false,
+     FRAMING_NONE, 0, false},
+    {"T62", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=1\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5,
+     false},
     {"T63", "HTTP/1.1 200 OK\r\nProxy-Connection: close\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
     {"T65", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false, FRAMING_NONE, 0, false},
     {"R80", "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n", false, FRAMING_NONE, 0, false},
@@ -469,7 +534,8 @@ static const struct {
     {"blanks before the status", "HTTP/1.1   200 OK\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
     {"a status of nobody", "HTTP/1.1 999 Odd\r\nContent-Length: 5\r\n\r\n", false, FRAMING_LENGTH, 5, false},
     {"LF for CRLF", "HTTP/1.1 200 OK\nConnection: close\nX:\nContent-Length: 5\n\n", false, FRAMING_LENGTH, 5, true},
-    {"LF and CRLF", "HTTP/1.1 200 OK\r\nContent-Length: 5\nX: y\r\nConnection: close\n\r\n", false, FRAMING_LENGTH, 5, true},
+    {"LF and CRLF", "HTTP/1.1 200 OK\r\nContent-Length: 5\nX: y\r\nConnection: close\n\r\n", false, FRAMING_LENGTH, 5,
+     true},
     {"CRLF and LF", "HTTP/1.1 200 OK\nContent-Length: 5\r\n\n", false, FRAMING_LENGTH, 5, false},
 };
 
@@ -480,7 +546,8 @@ TEST(R41_to_R44_response_framing_and_close) {
         enum body_framing framing = h1_response_framing(r.head, responses[i].head_only, &length);
         bool closes = h1_response_closes(r.head, framing);
         if (framing != responses[i].framing || length != responses[i].length || closes != responses[i].closes)
-            tap_fail(__FILE__, __LINE__, "%s: framing %d length %" PRIu64 " closes %d", responses[i].vector, framing, length, closes);
+            tap_fail(__FILE__, __LINE__, "%s: framing %d length %" PRIu64 " closes %d", responses[i].vector, framing,
+                     length, closes);
         CHECK_EQ(r.used, strlen(responses[i].head));
         h1_free(&r.h);
     }
@@ -505,14 +572,16 @@ static const struct refusal response_refusals[] = {
     ROW("a control character in the reason", "HTTP/1.1 200 O\x01K\r\n", H1_E_START_LINE, 14),
     ROW("bare CR in the reason", "HTTP/1.1 200 O\rK\r\n", H1_E_START_LINE, 14),
     ROW("T53", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", H1_E_CONTENT_LENGTH, 52),
-    ROW("R42 lengths that differ, on a 204", "HTTP/1.1 204 N\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", H1_E_CONTENT_LENGTH, 51),
+    ROW("R42 lengths that differ, on a 204", "HTTP/1.1 204 N\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        H1_E_CONTENT_LENGTH, 51),
     ROW("R42 negative", OK "Content-Length: -1\r\n\r\n", H1_E_CONTENT_LENGTH, 33),
     ROW("R42 a list", OK "Content-Length: 5, 5\r\n\r\n", H1_E_CONTENT_LENGTH, 33),
     ROW("R42 2^63", OK "Content-Length: 9223372036854775808\r\n\r\n", H1_E_CONTENT_LENGTH, 33),
     ROW("T54", OK "Transfer-Encoding: gzip, chunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 36),
     ROW("R42 identity", OK "Transfer-Encoding: identity\r\n\r\n", H1_E_TRANSFER_ENCODING, 36),
     ROW("R42 a bad coding on a 204", "HTTP/1.1 204 N\r\nTransfer-Encoding: gzip\r\n\r\n", H1_E_TRANSFER_ENCODING, 35),
-    ROW("R42 two fields", OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", H1_E_TRANSFER_ENCODING, 64),
+    ROW("R42 two fields", OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", H1_E_TRANSFER_ENCODING,
+        64),
     ROW("folded", OK "A: b\r\n c\r\n\r\n", H1_E_OBS_FOLD, 23),
     ROW("folded behind an LF", OK "A: b\n c\r\n\r\n", H1_E_OBS_FOLD, 22),
     ROW("bare CR in a value", OK "A: b\rc\r\n\r\n", H1_E_FIELD_VALUE, 22),
@@ -532,7 +601,8 @@ TEST(R42_malformed_responses) {
 }
 
 TEST(chunk_lines_of_responses_are_read_as_go_does) {
-    static const char s[] = OK "Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n5\t\r\nthere\r\n0005;a=\"b;c\" ; d\r\nworld\r\n0 \r\n\r\n";
+    static const char s[] = OK
+        "Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n5\t\r\nthere\r\n0005;a=\"b;c\" ; d\r\nworld\r\n0 \r\n\r\n";
     struct h1_trace t = {.side = H1_RESPONSE};
     h1_trace_run(&t, BYTES(s));
     CHECK_EQ(t.error, H1_E_NONE);
@@ -584,7 +654,9 @@ TEST(chunks_with_their_ends_and_a_trailer) {
     CHECK_EQ(h1_partial_line(r.h), 0);
     expect_step(r.h, "A: b", 4, H1_MORE, 4, "");
     CHECK_EQ(h1_partial_line(r.h), 4);
-    expect_step(r.h, "\r\nLonger: c\r\n\r\nHTTP", 19, H1_DONE, 15, "");
+    expect_step(r.h, "\r\nLonger", 8, H1_MORE, 8, "");
+    CHECK_EQ(h1_partial_line(r.h), 12); /* Go looks for the trailer's end before it takes any of it */
+    expect_step(r.h, ": c\r\n\r\nHTTP", 11, H1_DONE, 7, "");
     CHECK(!h1_after_data(r.h) && h1_between(r.h));
     h1_free(&r.h);
 }
@@ -643,13 +715,14 @@ TEST(a_trailer_behind_more_than_32_bits_of_body) {
 }
 
 TEST(pipelined_requests_connect_and_upgrade_swallow_nothing) {
-    static const char s[] = "\r\nGET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-                            "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
-                            "CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n"
-                            "GET /4 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-                            "POST /5 HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\n\r\n"
-                            "1\r\nx\r\n0\r\nA: b\r\n\r\n\r\n"
-                            "GET /6 HTTP/1.0\r\n\r\n";
+    static const char s[] =
+        "\r\nGET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+        "CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n"
+        "GET /4 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        "POST /5 HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "1\r\nx\r\n0\r\nA: b\r\n\r\n\r\n"
+        "GET /6 HTTP/1.0\r\n\r\n";
     struct h1_trace t = {.side = H1_REQUEST};
     h1_trace_run(&t, BYTES(s));
     CHECK_EQ(t.error, H1_E_NONE);
@@ -659,7 +732,8 @@ TEST(pipelined_requests_connect_and_upgrade_swallow_nothing) {
 }
 
 TEST(interim_heads_stand_before_the_final_one) {
-    static const char s[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK "Content-Length: 1\r\n\r\nz";
+    static const char s[] =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK "Content-Length: 1\r\n\r\nz";
     struct h1_trace t = {.side = H1_RESPONSE};
     h1_trace_run(&t, BYTES(s));
     CHECK_EQ(t.messages, 3);
@@ -702,7 +776,8 @@ TEST(unfinished_lines_are_what_a_reader_would_keep) {
 
 /* --- limits --- */
 
-static enum h1_error limited(const struct h1_limits *limits, enum h1_side side, const char *s, size_t len, size_t piece, uint64_t *at) {
+static enum h1_error limited(const struct h1_limits *limits, enum h1_side side, const char *s, size_t len, size_t piece,
+                             uint64_t *at) {
     struct h1_trace t = {.side = side, .limits = *limits, .piece = piece, .no_eof = true};
     h1_trace_run(&t, (const uint8_t *)s, len);
     *at = t.error_at;
@@ -731,7 +806,8 @@ TEST(max_fields_is_exact) {
     for (size_t piece = 0; piece < 2; piece++) {
         uint64_t at;
         CHECK_EQ(limited(&(struct h1_limits){1000, 3, 100}, H1_REQUEST, s, sizeof s - 1, piece, &at), H1_E_NONE);
-        CHECK_EQ(limited(&(struct h1_limits){1000, 2, 100}, H1_REQUEST, s, sizeof s - 1, piece, &at), H1_E_HEAD_TOO_LARGE);
+        CHECK_EQ(limited(&(struct h1_limits){1000, 2, 100}, H1_REQUEST, s, sizeof s - 1, piece, &at),
+                 H1_E_HEAD_TOO_LARGE);
         CHECK_EQ(at, 31); /* where the name begins that is too many */
     }
 }
@@ -826,18 +902,23 @@ static const struct {
     enum h1_side side;
     const char *bytes;
 } streams[] = {
-    {H1_REQUEST, "\r\nPOST /x?y HTTP/1.1\r\nHost: a.b:80\r\nX-Foo:  bar \t\r\nConnection: X-Foo, Keep-Alive\r\nEmpty:\r\nE2:  \r\n"
-                 "Keep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\r\n5;e=\"f\"\r\nhello\r\n00\r\nA: b\r\nBc:  d \r\n\r\n"
-                 "GET / HTTP/1.1\r\nhost:x\r\n\r\nPUT / HTTP/1.0\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nabc"},
-    {H1_RESPONSE, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nServer: s\r\nX:\r\nContent-Length: 11\r\nETag: \"\xc3\xa9\"\r\n\r\nhello world"
+    {H1_REQUEST,
+     "\r\nPOST /x?y HTTP/1.1\r\nHost: a.b:80\r\nX-Foo:  bar \t\r\nConnection: X-Foo, Keep-Alive\r\nEmpty:\r\nE2:  \r\n"
+     "Keep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\r\n5;e=\"f\"\r\nhello\r\n00\r\nA: b\r\nBc:  d \r\n\r\n"
+     "GET / HTTP/1.1\r\nhost:x\r\n\r\nPUT / HTTP/1.0\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nabc"},
+    {H1_RESPONSE, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nServer: s\r\nX:\r\nContent-Length: 11\r\nETag: "
+                  "\"\xc3\xa9\"\r\n\r\nhello world"
                   "HTTP/1.1 204\r\n\r\nHTTP/1.1 200 OK\nConnection: a , close\nA: b \r\n\nuntil the end\r\n\r\n"},
-    {H1_RESPONSE, "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n3  \r\nabc\r\n1\r\n\n\r\n0;x\r\nT: u\r\nHost: x\r\n\r\nHTTP/1.1 2"},
+    {H1_RESPONSE, "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n3  "
+                  "\r\nabc\r\n1\r\n\n\r\n0;x\r\nT: u\r\nHost: x\r\n\r\nHTTP/1.1 2"},
 };
 
-static void check_cut(enum h1_side side, const char *s, size_t len, const char *whole, struct h1_trace t, const char *how, size_t n) {
+static void check_cut(enum h1_side side, const char *s, size_t len, const char *whole, struct h1_trace t,
+                      const char *how, size_t n) {
     t.side = side;
     h1_trace_run(&t, (const uint8_t *)s, len);
-    if (strcmp(t.text, whole) != 0) tap_fail(__FILE__, __LINE__, "%s %zu reads differently:\n%s\nnot\n%s", how, n, t.text, whole);
+    if (strcmp(t.text, whole) != 0)
+        tap_fail(__FILE__, __LINE__, "%s %zu reads differently:\n%s\nnot\n%s", how, n, t.text, whole);
     free(t.text);
 }
 
@@ -877,8 +958,9 @@ TEST(every_pair_of_cuts_reads_the_same) {
                     at += used;
                     if (step == H1_HEAD) {
                         uint64_t length;
-                        enum body_framing f = streams[i].side == H1_REQUEST ? h1_request_framing(h1_head(h), &length)
-                                                                            : h1_response_framing(h1_head(h), false, &length);
+                        enum body_framing f = streams[i].side == H1_REQUEST
+                                                  ? h1_request_framing(h1_head(h), &length)
+                                                  : h1_response_framing(h1_head(h), false, &length);
                         h1_begin_body(h, f, length);
                         messages += f == FRAMING_NONE;
                     }
@@ -886,7 +968,8 @@ TEST(every_pair_of_cuts_reads_the_same) {
                 } while (step != H1_MORE && step != H1_ERROR);
             }
             messages += h1_eof(h) == H1_DONE && i == 1;
-            if (messages != whole.messages) tap_fail(__FILE__, __LINE__, "stream %zu cut at %zu: %zu messages", i, cut, messages);
+            if (messages != whole.messages)
+                tap_fail(__FILE__, __LINE__, "stream %zu cut at %zu: %zu messages", i, cut, messages);
             h1_free(&h);
         }
         free(whole.text);
@@ -910,11 +993,14 @@ TEST(random_cuts_and_skips_read_the_same) {
             check_cut(streams[i].side, streams[i].bytes, len, whole.text, t, "random cuts and skips,", round);
             t.skip = false;
             t.head_only = true;
-            check_cut(streams[i].side, streams[i].bytes, len, head_only.text, t, "random cuts of answers to HEAD,", round);
+            check_cut(streams[i].side, streams[i].bytes, len, head_only.text, t, "random cuts of answers to HEAD,",
+                      round);
         }
         free(whole.text);
         free(head_only.text);
     }
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}
