@@ -133,8 +133,8 @@ static void fail(struct pool *p, struct want_conn *w, conn_id c, enum close_reas
     w->answer = queue_put(p, &(struct pool_action){.kind = POOL_FAIL, .conn = c, .want = w->id, .why = why}, w);
 }
 
-/* The answer is out, or nobody wants it any more. A want whose own dial runs is
- * kept: its context may yet end and take the dial with it (R30). */
+/* The answer is out. A want whose own dial runs is kept: its context may yet end
+ * and take the dial with it (R30). */
 static void finish(struct pool *p, struct want_conn *w) {
     w->state = WANT_DONE;
     w->conn = NULL;
@@ -295,17 +295,15 @@ void pool_want(struct pool *p, want_id id, const struct connect_key *k, mono_ns 
 
 void pool_cancel(struct pool *p, want_id id, mono_ns now) {
     struct want_conn *w = idmap_get(&p->wants, id);
-    struct persist_conn *unused = NULL, *dial;
+    struct persist_conn *unused = NULL;
 
     if (!w) return;
     if (w->state == WANT_WAITING) stop_waiting(p, w);
     if (w->state == WANT_ANSWERED) unused = take_back(p, w);
-    dial = w->dial;
-    if (dial && p->conf.profile != POOL_GO1_19) end_dial(dial);
-    finish(p, w);
-    if (unused) give_back(p, unused, now); /* R28 */
-    if (!dial || p->conf.profile != POOL_GO1_19) return;
-    close_conn(p, dial, REASON_CANCELED, now); /* R29, R30 */
+    w->state = WANT_DONE;
+    if (unused) give_back(p, unused, now);                                                       /* R28 */
+    if (w->dial && p->conf.profile == POOL_GO1_19) close_conn(p, w->dial, REASON_CANCELED, now); /* R29, R30 */
+    if (w->dial) end_dial(w->dial); /* newer Go: it runs on, for whoever comes */
     want_forget(p, w);
 }
 
@@ -386,8 +384,8 @@ static mono_ns deadline(const struct cohort *c) {
 
 static struct persist_conn *first_due(const struct pool *p, mono_ns now) {
     const struct cohort *c;
-    TAILQ_FOREACH(c, &p->lru, by_age)
-    if (deadline(c) <= now) return TAILQ_FIRST(&c->conns);
+    TAILQ_FOREACH (c, &p->lru, by_age)
+        if (deadline(c) <= now) return TAILQ_FIRST(&c->conns);
     return NULL;
 }
 
@@ -401,7 +399,7 @@ void pool_set_conf(struct pool *p, const struct pool_conf *conf, mono_ns now) {
 
     p->conf = *conf;
     p->conf_changed = true;
-    TAILQ_FOREACH(b, &p->buckets, by_age) pass_permit(p, b, now);
+    TAILQ_FOREACH (b, &p->buckets, by_age) pass_permit(p, b, now);
 }
 
 /* ---- what follows from it ---- */
@@ -424,8 +422,8 @@ mono_ns pool_next_deadline(const struct pool *p) {
     mono_ns first = NEVER;
     const struct cohort *c;
 
-    TAILQ_FOREACH(c, &p->lru, by_age)
-    if (deadline(c) < first) first = deadline(c);
+    TAILQ_FOREACH (c, &p->lru, by_age)
+        if (deadline(c) < first) first = deadline(c);
     return first;
 }
 
@@ -451,7 +449,7 @@ void pool_reset_peaks(struct pool *p) {
     struct bucket *b;
 
     p->peak = (struct pool_peaks){.open = open_of(p->n), .idle = p->n[PC_IDLE]};
-    TAILQ_FOREACH(b, &p->buckets, by_age) b->peak = (struct pool_peaks){.open = open_of(b->n), .idle = b->n[PC_IDLE]};
+    TAILQ_FOREACH (b, &p->buckets, by_age) b->peak = (struct pool_peaks){.open = open_of(b->n), .idle = b->n[PC_IDLE]};
 }
 
 /* The bucket behind the one with number `seq`, which may be gone by now. */

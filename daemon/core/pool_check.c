@@ -31,7 +31,7 @@ static const char *check_list(const struct pool *p, const struct conn_list *l, e
     const struct persist_conn *pc;
     const char *bad;
 
-    TAILQ_FOREACH(pc, l, on) {
+    TAILQ_FOREACH (pc, l, on) {
         if ((bad = check_conn(p, pc, state))) return bad;
         t->n[state]++;
     }
@@ -44,10 +44,10 @@ static const char *check_lru(const struct pool *p, struct tally *t) {
     const char *bad;
     mono_ns before = INT64_MIN;
 
-    TAILQ_FOREACH(c, &p->lru, by_age) {
+    TAILQ_FOREACH (c, &p->lru, by_age) {
         MUST(!TAILQ_EMPTY(&c->conns) || !TAILQ_NEXT(c, by_age), "a cohort that is not the last is empty");
         if ((bad = check_list(p, &c->conns, PC_IDLE, t))) return bad;
-        TAILQ_FOREACH(pc, &c->conns, on) {
+        TAILQ_FOREACH (pc, &c->conns, on) {
             MUST(pc->cohort == c, "an idle connection is in another cohort than it thinks");
             MUST(pc->idle_since >= before, "the LRU is not in the order of age");
             before = pc->idle_since;
@@ -77,17 +77,17 @@ static const char *check_queues(const struct bucket *b, struct tally *t) {
     const struct want_conn *w;
     unsigned waiting = 0, in_idle_wait = 0, in_dial_wait = 0;
 
-    TAILQ_FOREACH(w, &b->waiting, on) {
+    TAILQ_FOREACH (w, &b->waiting, on) {
         MUST(w->bucket == b && w->state == WANT_WAITING, "a want waits where it does not belong");
         waiting++;
         in_idle_wait += w->in_idle_wait;
         in_dial_wait += w->in_dial_wait;
     }
-    TAILQ_FOREACH(w, &b->idle_wait, on_idle_wait) {
+    TAILQ_FOREACH (w, &b->idle_wait, on_idle_wait) {
         MUST(w->bucket == b && w->in_idle_wait, "a want in idle_wait does not know it");
         in_idle_wait--;
     }
-    TAILQ_FOREACH(w, &b->dial_wait, on_dial_wait) {
+    TAILQ_FOREACH (w, &b->dial_wait, on_dial_wait) {
         MUST(w->bucket == b && w->in_dial_wait, "a want in dial_wait does not know it");
         in_dial_wait--;
     }
@@ -121,7 +121,7 @@ static const char *check_bucket(const struct pool *p, const struct bucket *b, st
 
     MUST(idmap_get(&p->seqs, b->seq) == b, "a bucket cannot be found by its number");
     MUST(b->quiet == (open_of(b->n) + b->n_waiting == 0), "a bucket is quiet and is not");
-    LIST_FOREACH(pc, &b->idle, stacked) {
+    LIST_FOREACH (pc, &b->idle, stacked) {
         MUST(pc->bucket == b && pc->state == PC_IDLE, "a stack has what is not an idle connection of its key");
         MUST(pc->idle_since <= before, "a stack is not in the order of age");
         before = pc->idle_since;
@@ -139,8 +139,8 @@ static const char *check_counts(const struct pool *p, const struct tally *t) {
     unsigned sum[PC_GONE] = {0};
     const struct bucket *b;
 
-    TAILQ_FOREACH(b, &p->buckets, by_age)
-    for (unsigned s = 0; s < PC_GONE; s++) sum[s] += b->n[s];
+    TAILQ_FOREACH (b, &p->buckets, by_age)
+        for (unsigned s = 0; s < PC_GONE; s++) sum[s] += b->n[s];
     for (unsigned s = 0; s < PC_GONE; s++) {
         MUST(t->n[s] == p->n[s], "a list's length is not its count");
         MUST(sum[s] == p->n[s], "the buckets' counts do not add up");
@@ -164,8 +164,8 @@ const char *pool_check(const struct pool *p) {
     if ((bad = check_list(p, &p->dialing, PC_DIALING, &t))) return bad;
     if ((bad = check_list(p, &p->active, PC_ACTIVE, &t))) return bad;
     if ((bad = check_lru(p, &t))) return bad;
-    TAILQ_FOREACH(b, &p->buckets, by_age)
-    if ((bad = check_bucket(p, b, &t))) return bad;
+    TAILQ_FOREACH (b, &p->buckets, by_age)
+        if ((bad = check_bucket(p, b, &t))) return bad;
     for (size_t i = 0; i < p->wants.room; i++)
         if (p->wants.slots[i].id && (bad = check_want(p, p->wants.slots[i].thing))) return bad;
     return check_counts(p, &t);

@@ -20,8 +20,7 @@ static void table_grow(struct pool *p) {
     free(p->table);
     p->table = must_have(calloc(room, sizeof *p->table));
     p->table_room = room;
-    TAILQ_FOREACH(b, &p->buckets, by_age)
-    LIST_INSERT_HEAD(&p->table[b->hash & (room - 1)], b, chained);
+    TAILQ_FOREACH (b, &p->buckets, by_age) LIST_INSERT_HEAD(&p->table[b->hash & (room - 1)], b, chained);
 }
 
 static const char *put_string(char **to, const char *s) {
@@ -68,8 +67,8 @@ struct bucket *bucket_find_or_make(struct pool *p, const struct connect_key *k) 
     struct bucket *b;
 
     if (p->table_room) {
-        LIST_FOREACH(b, &p->table[hash & (p->table_room - 1)], chained)
-        if (b->hash == hash && connect_key_equal(&b->key, k)) return b;
+        LIST_FOREACH (b, &p->table[hash & (p->table_room - 1)], chained)
+            if (b->hash == hash && connect_key_equal(&b->key, k)) return b;
     }
     return bucket_make(p, k, hash);
 }
