@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_A_TURN 16           /* of one listener */
-#define REFUSALS_MAX   16           /* connections beyond max_conns that are told so */
+#define REFUSALS_MAX   8            /* connections beyond max_conns that are told so */
 #define LINGER         SEC(1)       /* how long to wait for the peer's FIN after ours */
 #define DRAIN_MAX      (256 * 1024) /* bytes thrown away from a socket before it is closed */
 #define ACCEPT_PAUSE   MSEC(200)    /* after accept failed for want of something */
@@ -123,8 +123,6 @@ static struct web_conn *conn_new(struct web *w, int fd) {
     c->h1 = h1_new(H1_REQUEST, &heads);
     if (!c->bev || !c->timer || !c->h1) abort();
     bufferevent_setcb(c->bev, conn_read, conn_written, conn_event, c);
-    /* More than a head and a body can be is never read ahead. */
-    bufferevent_setwatermark(c->bev, EV_READ, 0, (size_t)w->limits.max_head_bytes + w->limits.max_body_bytes + 4096);
     bufferevent_set_timeouts(c->bev, NULL, &stall);
     TAILQ_INSERT_TAIL(&w->conns, c, link);
     w->n_conns++;
@@ -169,7 +167,6 @@ static void answer_done(struct web_conn *c) {
     if (!c->keep) {
         shutdown(bufferevent_getfd(c->bev), SHUT_WR);
         move(c, WEB_LINGER);
-        evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
         return;
     }
     move(c, WEB_IDLE);

@@ -434,17 +434,23 @@ def test_no_descriptor_left_and_still_an_answer(daemon, serve):
 NETNS = "CONNLEAK_TEST_NETNS"
 
 
+def alone(request):
+    """True inside a network namespace of the test's own; outside, runs it in one and returns False."""
+    if os.environ.get(NETNS):
+        return True
+    inside = f"ip link set lo up && exec {sys.executable} -m pytest -q -p no:cacheprovider '{request.node.nodeid}'"
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
+        pytest.skip("no network namespace can be made here")
+    done = subprocess.run(["unshare", "-n", "sh", "-c", inside], env=dict(os.environ, **{NETNS: "1"}), check=False,
+                          cwd=request.config.rootpath, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return False
+
+
 def test_kernel_counters_beside_the_ledger(daemon, serve, request):
-    """In a network namespace where the daemon is alone with its client and its origin,
-    TCPAbortOnClose is the number of connections closed with bytes unread: not one more, and
-    none of the admin endpoint's own."""
-    if not os.environ.get(NETNS):
-        inside = f"ip link set lo up && exec {sys.executable} -m pytest -q -p no:cacheprovider '{request.node.nodeid}'"
-        if not shutil.which("unshare") or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
-            pytest.skip("no network namespace can be made here")
-        done = subprocess.run(["unshare", "-n", "sh", "-c", inside], env=dict(os.environ, **{NETNS: "1"}), check=False,
-                              cwd=request.config.rootpath, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
+    """Where the daemon is alone with its client and its origin, TCPAbortOnClose is the number of
+    connections closed with bytes unread: not one more, and none of the admin endpoint's own."""
+    if not alone(request):
         return
     origin, proxy = serve(serve_all), daemon()
     for size in (10, LARGE, 100, LARGE, LARGE):
@@ -460,10 +466,41 @@ def test_kernel_counters_beside_the_ledger(daemon, serve, request):
         client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" + "more" * 5000)
         client.response()
     after = settled(proxy)
-    # The clients that left early had bytes unread, too: each is one RST of its own.
-    clients = 3
+    clients = 3  # those that left early had bytes unread, too: each is one RST of its own
     assert metrics["upstream"]["early_body_closes"] == 3
     assert metrics["upstream"]["rst_sent_unread"] > 0
     assert metrics["kernel"]["tcp_abort_on_close"] == metrics["upstream"]["rst_sent_unread"] + clients
     assert after["kernel"]["tcp_abort_on_close"] == metrics["kernel"]["tcp_abort_on_close"]
     assert after["downstream"]["rst_sent_unread"] == 0
+
+
+def test_the_address_that_was_asked_is_its_own(daemon, request):
+    """A listener on all addresses answers to each of them by its number, and to no name."""
+    if not alone(request):
+        return
+    for address in ("10.9.8.7/32", "fd00::7/128"):
+        subprocess.run(["ip", "addr", "add", address, "dev", "lo", "nodad"], check=True)
+    proxy = daemon(settings={"admin.listen": "[::]:0"}, wait=False)
+    line = until(lambda: [line for line in proxy.err if "admin: listening" in line], proxy.log)[0]
+    port = int(line.rsplit(":", 1)[1])
+
+    def status(at, host):
+        with socket.create_connection((at, port), timeout=5) as sock:
+            sock.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            return int(sock.recv(4096).split()[1])
+    assert status("10.9.8.7", "10.9.8.7") == status("10.9.8.7", "10.9.8.7:1234") == 200
+    assert status("fd00::7", "[fd00::7]") == status("fd00::7", "[fd00:0:0::7]:99") == 200
+    assert status("10.9.8.7", "localhost") == 200
+    assert status("10.9.8.7", "10.9.8.6") == status("fd00::7", "[fd00::8]") == status("10.9.8.7", "evil.example") == 403
+    assert status("10.9.8.7", "[fd00::7]") == status("fd00::7", "10.9.8.7") == 403
+
+
+def test_the_proxy_is_no_way_to_the_endpoint(daemon):
+    """Whoever may use the proxy from afar must not reach through it what listens on loopback."""
+    proxy = daemon()
+    for host in ("127.0.0.1", "localhost"):
+        assert proxy.fetch(f"http://{host}:{proxy.admin[1]}/metrics").status == 508
+        with proxy.client() as client:
+            client.method = "CONNECT"
+            client.send(f"CONNECT {host}:{proxy.admin[1]} HTTP/1.1\r\nHost: {host}:{proxy.admin[1]}\r\n\r\n")
+            assert client.response().status == 508

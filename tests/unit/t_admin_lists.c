@@ -91,6 +91,7 @@ TEST(ledger_has_each_once_though_they_close_meanwhile) {
             if (closing % 3 == 1) close_life(f, up[closing], REASON_CANCELED, 0);
             if (closing % 4 == 1) close_life(f, down[N + 1 - closing], REASON_CLIENT_CLOSED, 0);
             if (closing % 5 == 1) close_life(f, open_life(f, SIDE_UPSTREAM, ++opened), REASON_CANCELED, 0);
+            if (closing % 7 == 1) open_life(f, SIDE_UPSTREAM, ++opened);
         }
         turn(f);
         hear(&c, SIZE_MAX);
@@ -361,9 +362,32 @@ TEST(a_needle_among_many_records_takes_many_turns) {
     struct fixture *f = fx_new(2 * N, NULL);
     for (unsigned i = 1; i <= 2 * N; i++)
         close_life(f, open_life(f, SIDE_UPSTREAM, i), i == 5 ? REASON_EARLY_CLOSE : REASON_CANCELED, 0);
-    has_page(f, "/connections?reason=early_close", "u-5");
+    struct client c = dial(f, 0);
+    int n_turns = 0;
+    say(&c, "GET /connections?reason=early_close HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for (; !strstr(c.data, "\r\n0\r\n\r\n") && n_turns < 1000; n_turns++) {
+        turn(f);
+        hear(&c, SIZE_MAX);
+    }
+    CHECK(strstr(c.data, "\"id\":\"u-5\""));
+    CHECK(n_turns > 2 * N / 500 && n_turns < 1000); /* others have had theirs in between */
+    hang_up(&c);
     has_page(f, "/connections?reason=early_close&limit=1", "u-5");
     has_page(f, "/connections?state=dialing", "");
+    fx_free(f);
+}
+
+TEST(a_stream_remembers_what_it_was_asked) {
+    struct fixture *f = full_ledger();
+    struct client c = slow_reader(f, "/connections?key=api.example:8080&limit=1000");
+    CHECK_EQ(status_of(f, "GET", "/connections?key=another.example:99&limit=7&state=idle", ""), 200);
+    struct answer a = listen_to(f, &c, false);
+    json_t *j = json_loads(a.body, 0, NULL);
+    CHECK_EQ(json_array_size(at(j, "connections")), 1000);
+    CHECK_TEXT(j, "next", "c.11001");
+    json_decref(j);
+    answer_free(&a);
+    hang_up(&c);
     fx_free(f);
 }
 

@@ -2,6 +2,7 @@
  * and peers that want too much. */
 #include "admin_fixture.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #define HEALTH "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -86,7 +87,9 @@ TEST(pipelined_requests_are_answered_in_order) {
     CHECK_EQ(status_on(f, &c, ""), 200);
     CHECK_EQ(status_on(f, &c, ""), 200);
     CHECK_EQ(status_on(f, &c, ""), 200);
-    CHECK(ends(f, &c)); /* the last asked for it, and what came behind is not answered */
+    turns(f, 3);
+    hear(&c, SIZE_MAX);
+    CHECK(c.eof); /* the last asked for it: at once; and what came behind is not answered */
     CHECK_EQ(c.len, 0);
     hang_up(&c);
     CHECK_EQ(events(f), 1);
@@ -250,9 +253,29 @@ TEST(a_reader_that_stalls_is_let_go) {
     say(&c, "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n");
     double until = seconds() + 10;
     turns(f, 50);
+    say(&c, "something that is not read, since the answer is not");
     CHECK(events(f) > 1);
     while (events(f) > 1 && seconds() < until) poll(NULL, 0, 5);
     CHECK_EQ(events(f), 1);
+    CHECK(ends(f, &c)); /* not by a reset: that would be one of those that the daemon counts */
+    CHECK(!strstr(c.data, "\r\n0\r\n\r\n"));
+    hang_up(&c);
+    fx_free(f);
+}
+
+TEST(an_answer_may_take_longer_than_a_request) {
+    struct fixture *f = fx_new(20000, &(struct admin_limits){.head_timeout = MSEC(20), .idle_timeout = MSEC(20)});
+    for (unsigned i = 1; i <= 10000; i++) close_life(f, open_life(f, SIDE_UPSTREAM, i), REASON_CANCELED, 0);
+    struct client c = dial(f, 4096);
+    say(&c, "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for (int i = 0; i < 60; i++) { /* 60 ms */
+        turn(f);
+        poll(NULL, 0, 1);
+        hear(&c, 100);
+    }
+    struct answer a = listen_to(f, &c, false);
+    CHECK(a.complete);
+    answer_free(&a);
     hang_up(&c);
     fx_free(f);
 }
@@ -290,6 +313,16 @@ TEST(when_all_are_being_answered_a_new_one_is_told_so) {
         turns(f, 20);
     }
     refused(f, HEALTH, 503);
+    struct client more[16];
+    for (int i = 0; i < 16; i++) more[i] = dial(f, 0);
+    turn(f);
+    int told = 0;
+    for (int i = 0; i < 16; i++) {
+        CHECK(ends(f, &more[i]));
+        told += strstr(more[i].data, "HTTP/1.1 503 ") != NULL;
+        hang_up(&more[i]);
+    }
+    CHECK_EQ(told, 8); /* at once: the others cost even less */
     hang_up(&c[0]);
     turns(f, 20);
     struct client again = dial(f, 0);
@@ -316,7 +349,8 @@ TEST(without_descriptors_one_can_still_look) {
     CHECK_EQ(status_on(f, &a, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 200);
     CHECK(ends(f, &a));
     hang_up(&a);
-    fill[n++] = dup(0); /* what the client's end was */
+    turns(f, 3);
+    while (n < 4096 && (fill[n] = dup(0)) >= 0) n++; /* what both its ends were */
     CHECK_EQ(status_on(f, &b, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 200);
     while (n-- > 0) close(fill[n]);
     CHECK(setrlimit(RLIMIT_NOFILE, &old) == 0);
@@ -329,10 +363,13 @@ TEST(no_answer_ends_in_a_reset_of_ours) {
     struct client c = dial(f, 0);
     say(&c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     struct answer a = listen_to(f, &c, false);
-    for (int i = 0; i < 20; i++) { /* more comes after the request that was said to be the last */
-        send(c.fd, "more and more", 13, MSG_NOSIGNAL);
+    char block[65536] = "";
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < 100; i++) { /* more comes after the request that was said to be the last */
+        send(c.fd, block, sizeof block, MSG_NOSIGNAL);
         turn(f);
     }
+    CHECK(mallinfo2().uordblks < before + 500000); /* and goes nowhere */
     CHECK_EQ(a.status, 200);
     CHECK(ends(f, &c));
     CHECK(!c.reset);
