@@ -21,7 +21,7 @@ struct analysis {
     struct out out;
     struct table *table;
     struct conn_json how;
-    bool faulty;
+    bool exchanges, faulty;
 };
 
 static struct capture *interrupted; /* for the signal handler */
@@ -42,6 +42,7 @@ static void help(void) {
           "  --table            a row a connection, totals by server (default)\n"
           "  --json             one JSON object: connleak.analysis/1 (\"findings\" is null in this version)\n"
           "  --jsonl            the records alone, connleak.conn/1, a line each\n"
+          "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
           "  --capture-filter E what to capture, as in pcap-filter(7); default: tcp\n",
           stdout);
@@ -72,6 +73,8 @@ static int parse(struct analysis *a, int argc, char **argv) {
             a->output = OUTPUT_JSON;
         else if (!strcmp(arg, "--jsonl"))
             a->output = OUTPUT_JSONL;
+        else if (!strcmp(arg, "--exchanges"))
+            a->exchanges = true;
         else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
             help();
             return EXIT_FINE;
@@ -293,7 +296,7 @@ static int64_t last_time(const struct capture *c) {
 }
 
 int analyze_main(int argc, char **argv) {
-    static const struct wire_limits limits = WIRE_LIMITS_DEFAULT;
+    struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct analysis a = {.out.fd = STDOUT_FILENO};
     int code = parse(&a, argc, argv);
 
@@ -305,6 +308,7 @@ int analyze_main(int argc, char **argv) {
         signal(SIGINT, on_signal);
         signal(SIGTERM, on_signal);
     }
+    limits.exchanges = a.exchanges;
     a.wire = wire_new(&limits);
     a.how.evidence = evidence_json;
     a.how.arg = &a.how;

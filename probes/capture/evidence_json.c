@@ -69,7 +69,6 @@ static void put_end(struct json_out *o, const struct wire_end *e) {
     PUT_COUNT(o, "rst_packet", e->rst_packet);
     if (e->rsts > 1) PUT_COUNT(o, "rsts", e->rsts);
     PUT_COUNT(o, "invalid_rsts", e->bad_rsts);
-    PUT_COUNT(o, "last_payload_packet", e->last_payload_packet);
     jo_object_end(o);
 }
 
@@ -201,6 +200,7 @@ static void put_messages(struct json_out *o, const struct wire_evidence *e) {
     PUT_COUNT(o, "pipelined", e->pipelined);
     PUT_COUNT(o, "excess_bytes", e->excess_bytes);
     PUT_FLAG(o, "tunnel", e->tunnelled);
+    PUT_FLAG(o, "bare_lf", e->bare_lf);
     PUT_FLAG(o, "proxy_form", e->proxy_form);
     PUT_FLAG(o, "request_close", e->request_close);
     PUT_FLAG(o, "response_close", e->response_close);
@@ -241,9 +241,11 @@ void evidence_json(struct json_out *o, const struct lifecycle *l, void *arg) {
         JO_KEY(o, "tls");
         put_tls(o, e->tls);
     }
-    JO_KEY(o, "exchanges");
-    jo_array(o);
-    for (uint32_t i = 0; i < e->n_exchanges; i++) put_exchange(o, &e->exchanges[i], e->first_ns);
-    jo_array_end(o);
+    if (e->exchanges) {
+        JO_KEY(o, "exchanges");
+        jo_array(o);
+        for (uint32_t i = 0; i < e->n_exchanges; i++) put_exchange(o, &e->exchanges[i], e->first_ns);
+        jo_array_end(o);
+    }
     jo_object_end(o);
 }

@@ -2,8 +2,8 @@
  *
  * Always there: first_packet, last_packet, close_packet, rst_packet, acked_bytes,
  * rst_cause, early_close, zero_window_ms, retransmits, gaps, incomplete, conn_state,
- * history, requests_seen, responses_seen, local and remote with packets and bytes,
- * exchanges. Everything else stands there only where it says something: a count
+ * history, requests_seen, responses_seen, local and remote with packets and bytes.
+ * Everything else stands there only where it says something: a count
  * that is missing is 0, a flag false, a text not seen. */
 #ifndef CONNLEAK_CAPTURE_EVIDENCE_JSON_H
 #define CONNLEAK_CAPTURE_EVIDENCE_JSON_H

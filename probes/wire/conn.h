@@ -34,6 +34,7 @@ enum reading {
     READ_START,    /* nothing read yet: what is spoken here is not known */
     READ_BETWEEN,  /* the next byte begins a message */
     READ_HEAD,     /* in a head; dir.h1 holds the parser, dir.head what came of it if it is cut */
+    READ_LOOSE_HEAD, /* in a head whose lines end with LF alone; dir.head has all of it so far */
     READ_LENGTH,   /* in a body of `left` more bytes */
     READ_CHUNKED,  /* in a chunked body; dir.h1 */
     READ_EOF,      /* in a body that ends with the stream */
@@ -56,41 +57,43 @@ struct head_bytes {
     uint8_t bytes[];
 };
 
-/* One sender's stream. */
+/* One sender's stream: first what every segment needs, in two cache lines. */
 struct dir {
     uint64_t next;     /* delivered up to here, gaps included */
     uint64_t max_end;  /* highest offset that payload was seen up to */
     uint64_t acked;    /* highest offset that the other end acknowledged */
     uint64_t fin_off;  /* where the FIN stands; NO_OFFSET */
-    uint64_t close_had; /* of the other's stream: what this end had acknowledged when it sent its first FIN or RST; NO_OFFSET */
-    int64_t close_ack; /* and the ACK of that segment as an offset, not limited by the other's FIN; -1: it had none */
-    uint64_t edge;     /* of the other's stream: the right edge that this end's window allowed */
     struct held *held;
     uint32_t base_seq; /* of offset 0 */
+    uint32_t packets, payload_packets;
+    uint32_t window_max; /* bytes */
     uint16_t window;   /* as last advertised, unscaled */
     uint8_t scale;
     uint8_t flags;     /* DIR_* */
-
-    uint64_t left;     /* of a body or record */
-    struct h1 *h1;
-    struct head_bytes *head;
-    uint32_t packets, payload_packets;
     uint8_t reading;   /* enum reading */
     uint8_t zeek;      /* enum zeek_end */
     uint8_t head_tail; /* READ_TLS: bytes of record_header at hand */
     uint8_t waited;    /* segments that came while a hole was there */
-    uint8_t record_header[5];
-    uint32_t print[3]; /* of the last segments, to know a copy by */
-    uint64_t gap_bytes;
 
-    uint64_t first_payload_packet, last_payload_packet, fin_packet, rst_packet;
-    int64_t last_payload_ns, fin_ns, rst_ns;
-    int64_t zero_since_ns, zero_ns;
-    uint32_t again; /* segments whose bytes had all been sent before */
+    uint64_t left;     /* of a body or record */
+    uint64_t edge;     /* of the other's stream: the right edge that this end's window allowed */
+    int64_t zero_since_ns;
+    uint64_t last_payload_packet;
+    int64_t last_payload_ns;
+    uint32_t print[3]; /* of the last segments, to know a copy by */
+    uint32_t history;  /* bits of letters that were written */
+    struct h1 *h1;
+
+    struct head_bytes *head;
+    uint64_t close_had; /* of the other's stream: what this end had acknowledged when it sent its first FIN or RST; NO_OFFSET */
+    int64_t close_ack; /* and the ACK of that segment as an offset, not limited by the other's FIN; -1: it had none */
+    uint64_t fin_packet, rst_packet;
+    int64_t fin_ns, rst_ns, zero_ns;
+    uint64_t gap_bytes;
+    uint32_t again;    /* segments whose bytes had all been sent before */
     uint32_t retransmits, duplicates, out_of_order, conflicts, keepalives, gaps, zero_windows;
     uint16_t rsts, bad_rsts;
-    uint32_t window_max; /* bytes */
-    uint32_t history;  /* bits of letters that were written */
+    uint8_t record_header[5];
 };
 
 /* A request that waits for its answer. */
@@ -116,51 +119,57 @@ struct conn {
     struct endpoint ends[2]; /* the lower one first */
     uint32_t hash;
     uint32_t newer, older;   /* linger list, or the free list */
+    uint32_t incomplete;     /* enum wire_incomplete */
     uint8_t client;          /* index of the end that is the client */
     uint8_t first_from;      /* index of the end that sent the first packet */
     uint8_t roles;           /* enum wire_roles */
     uint8_t protocol;        /* enum wire_protocol */
+    uint8_t last_reader;     /* whose bytes were read last, or NO_END */
     bool ended;              /* RST, or FIN of both: lingers */
-    int64_t ended_ns;
-    uint64_t id;
+    bool lingers;
+    uint8_t pending_n;
 
     struct dir dir[2];       /* [i]: sent by ends[i] */
 
-    int64_t first_ns, last_ns, established_ns;
-    uint64_t first_packet, last_packet, syn_packet, established_packet, close_packet;
+    int64_t last_ns;
+    uint64_t last_packet;
+    int64_t established_ns;
+    uint64_t body, announced; /* of the last response */
+    uint8_t framing;          /* of the last response */
+    bool response_known;      /* the last exchange was read without a doubt */
+    bool requests_lost, responses_lost; /* counts are lower bounds from here on */
+    uint8_t n_history;
+    uint8_t closer;           /* who sent the first FIN or RST: an end's index, or NO_END */
+    uint8_t close_how;        /* enum close_how */
+    uint8_t rst_cause;
+    uint64_t id;
+    int64_t first_ns, ended_ns;
+
+    uint64_t first_packet, syn_packet, established_packet, close_packet;
     uint64_t first_request_packet, last_request_packet, last_response_packet;
     uint64_t response_at, response_end; /* offsets of the last response, in the server's stream; NO_OFFSET: not begun, not complete */
-    int64_t first_byte_ns;
-    uint32_t incomplete;     /* enum wire_incomplete */
     uint32_t n_requests, n_responses, pipelined;
     uint32_t cut_requests, cut_responses; /* heads of which only the beginning was seen */
     uint64_t excess;
     int64_t idle_since_ns, idle_total_ns;
-    uint64_t announced, body; /* of the last response */
-    uint8_t framing;          /* of the last response */
-    uint8_t rst_cause, rst_cause_likely;
-    bool lingers;
-    bool requests_lost, responses_lost; /* counts are lower bounds from here on */
-    bool response_known;      /* the last exchange was read without a doubt */
-    uint8_t last_reader;      /* whose bytes were read last, or NO_END */
+    int64_t done_ns;          /* of the last response */
     bool request_close, response_close, proxy_form, tunnelled;
+    bool bare_lf;             /* a head had lines that end with LF alone */
     bool expects;             /* the request under way waits for 100 Continue before its body */
-    uint8_t closer;           /* who sent the first FIN or RST: an end's index, or NO_END */
-    uint8_t close_how;        /* enum close_how */
 
-    uint8_t pending_first, pending_n, pending_room;
+    uint8_t pending_first, pending_room;
     uint8_t pending_inline[8];
     uint8_t *pending;         /* ring: pending_inline, or allocated */
     struct kept_exchange *kept;
     uint32_t n_kept, kept_room;
     uint64_t n_exchanges;     /* begun; kept has the first and the newest */
     uint64_t n_answered;      /* of them: whose answer is complete, or was lost */
-    int64_t done_ns;          /* of the last response */
     char *host, *user_agent;  /* NULL: not seen */
     struct wire_tls *tls;
-    uint8_t n_history;
     char history[31];
-};
+} __attribute__((aligned(64)));
+
+#define CONNS_PER_CHUNK 256u
 
 struct wire {
     struct wire_limits limits;
@@ -195,7 +204,9 @@ struct piece {
 
 /* table.c */
 void table_init(struct wire *w);
-struct conn *conn_at(const struct wire *w, uint32_t index);
+static inline struct conn *conn_at(const struct wire *w, uint32_t index) {
+    return &w->chunks[index / CONNS_PER_CHUNK][index % CONNS_PER_CHUNK];
+}
 uint32_t table_find(const struct wire *w, const struct endpoint *lower, const struct endpoint *upper, uint32_t hash);
 void table_add(struct wire *w, uint32_t index);
 void table_remove(struct wire *w, uint32_t index);

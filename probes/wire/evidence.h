@@ -132,6 +132,7 @@ struct wire_evidence {
     bool established;        /* the handshake was seen to its end */
     bool request_close;      /* a request said Connection: close, or was HTTP/1.0 without keep-alive */
     bool response_close;     /* the same of a response */
+    bool bare_lf;            /* a head had lines that end with LF alone */
     bool proxy_form;         /* requests in absolute form: the server is a forward proxy */
     char conn_state[8];      /* Zeek's: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH */
     char history[WIRE_HISTORY_MAX]; /* Zeek's */

@@ -125,7 +125,7 @@ static void lose(struct wire *w, struct conn *c, unsigned from) {
     struct dir *d = &c->dir[from];
 
     if (from == c->client) {
-        if (d->reading == READ_HEAD) c->cut_requests++;
+        if (d->reading == READ_HEAD || d->reading == READ_LOOSE_HEAD) c->cut_requests++;
         c->requests_lost = true;
         c->incomplete |= INCOMPLETE_GAP_OUT;
     } else {
@@ -380,6 +380,77 @@ static void take(struct piece *p, uint64_t used) {
     if (used) p->begins_segment = false;
 }
 
+/* What a head that was read means; `raw` is its length in the stream. */
+static void begin_message(struct wire *w, struct conn *c, unsigned from, const uint8_t *message, uint64_t raw,
+                          const struct piece *p) {
+    const struct h1_head *head = h1_head(c->dir[from].h1);
+    uint64_t ends = c->dir[from].next - p->len;
+
+    if (from == c->client)
+        begin_request(w, c, head, message, p);
+    else
+        begin_response(w, c, head, p, ends - raw, ends);
+}
+
+/* A copy of a head with each bare LF as CRLF, and how long the head is as it came;
+ * 0: its end is not here. */
+static size_t with_crlf(const uint8_t *raw, size_t len, uint8_t *out, size_t *out_len, bool *had_bare) {
+    size_t line = 0, n = 0;
+
+    *had_bare = false;
+    for (size_t i = 0; i < len; i++) {
+        if (raw[i] != '\n') {
+            out[n++] = raw[i];
+            continue;
+        }
+        bool bare = i == line || raw[i - 1] != '\r', empty = i - line == (bare ? 0 : 1);
+        *had_bare |= bare;
+        if (bare) out[n++] = '\r';
+        out[n++] = '\n';
+        if (empty && line > 0) {
+            *out_len = n;
+            return i + 1;
+        }
+        line = i + 1;
+    }
+    return 0;
+}
+
+/* The strict reader refused a head. Servers and clients take lines that end with LF
+ * alone (RFC 9112 section 2.2), and an analyser is to see what they saw: with such
+ * lines made whole, it is read again. True if that is what was wrong. */
+static bool read_loose_head(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
+    struct dir *d = &c->dir[from];
+    size_t before = d->head ? d->head->len : 0, len, out_len = 0, raw, used = 0;
+    bool had_bare = false, ok;
+    uint8_t *crlf;
+
+    if (before + p->len > w->limits.max_head_bytes && before > 0) return false;
+    len = before + (p->len < w->limits.max_head_bytes ? (size_t)p->len : w->limits.max_head_bytes);
+    keep_head_bytes(d, p->data, len - before);
+    crlf = malloc(2 * len);
+    if (!crlf) abort();
+    raw = with_crlf(d->head->bytes, len, crlf, &out_len, &had_bare);
+    d->head->len = (uint32_t)before;
+    if (raw == 0 && had_bare) { /* more of it is to come */
+        keep_head_bytes(d, p->data, len - before);
+        d->reading = READ_LOOSE_HEAD;
+        take(p, p->len);
+        free(crlf);
+        return true;
+    }
+    h1_reset(d->h1);
+    ok = had_bare && raw > before && h1_feed(d->h1, crlf, out_len, &used) == H1_HEAD && used == out_len;
+    if (ok) {
+        const uint8_t *message = crlf + out_len - h1_head(d->h1)->bytes;
+        c->bare_lf = true;
+        take(p, raw - before);
+        begin_message(w, c, from, message, raw, p);
+    }
+    free(crlf);
+    return ok;
+}
+
 static void read_head(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
     struct dir *d = &c->dir[from];
     const struct h1_head *head;
@@ -391,7 +462,7 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
     d->reading = READ_HEAD;
     step = h1_feed(d->h1, p->data, p->len, &used);
     if (step == H1_ERROR) {
-        bad_message(w, c, from);
+        if (!read_loose_head(w, c, from, p)) bad_message(w, c, from);
         return;
     }
     if (step == H1_MORE || d->head) keep_head_bytes(d, p->data, used);
@@ -403,10 +474,7 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
     head = h1_head(d->h1);
     message = (d->head ? d->head->bytes + d->head->len : p->data + used) - head->bytes;
     take(p, used);
-    if (from == c->client)
-        begin_request(w, c, head, message, p);
-    else
-        begin_response(w, c, head, p, d->next - p->len - head->bytes, d->next - p->len);
+    begin_message(w, c, from, message, head->bytes, p);
 }
 
 static void count_body(struct conn *c, unsigned from, uint64_t n) {
@@ -493,6 +561,12 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
             read_head(w, c, from, p);
         else
             lose(w, c, from);
+        break;
+    case READ_LOOSE_HEAD:
+        if (!p->data)
+            lose(w, c, from);
+        else if (!read_loose_head(w, c, from, p))
+            bad_message(w, c, from);
         break;
     case READ_LENGTH:
         if (body_was_skipped(c, from, p))

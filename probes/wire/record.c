@@ -212,6 +212,7 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->established = c->established_ns && cd->zeek == ZEEK_ESTABLISHED;
     e->request_close = c->request_close;
     e->response_close = c->response_close;
+    e->bare_lf = c->bare_lf;
     e->proxy_form = c->proxy_form;
     e->host = c->host;
     e->user_agent = c->user_agent;

@@ -6,12 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK 256u /* connections a chunk */
+#define CHUNK CONNS_PER_CHUNK
 #define TOMBS (64u << 10)
-
-struct conn *conn_at(const struct wire *w, uint32_t index) {
-    return &w->chunks[index / CHUNK][index % CHUNK];
-}
 
 static uint64_t slot_of(uint32_t hash, uint32_t index) {
     return (uint64_t)hash << 32 | (index + 1);
@@ -90,7 +86,7 @@ uint32_t conn_take(struct wire *w) {
 
     if (w->free_list == NO_INDEX) {
         struct conn **chunks = realloc(w->chunks, (w->n_chunks + 1) * sizeof *chunks);
-        struct conn *chunk = malloc(CHUNK * sizeof *chunk);
+        struct conn *chunk = aligned_alloc(_Alignof(struct conn), CHUNK * sizeof *chunk);
         if (!chunks || !chunk || w->n_chunks >= UINT32_MAX / CHUNK - 1) abort();
         w->chunks = chunks;
         chunks[w->n_chunks] = chunk;

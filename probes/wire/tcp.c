@@ -290,7 +290,6 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
     if (off > (int64_t)d->max_end + PLAUSIBLE) return; /* not of this stream */
     end = (uint64_t)off + s->len;
     d->payload_packets++;
-    if (!d->first_payload_packet) d->first_payload_packet = s->packet;
     if (end <= d->max_end) {
         if (s->len <= 1 && end == d->max_end && d->acked + 1 >= end) {
             d->keepalives++;

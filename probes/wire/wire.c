@@ -121,11 +121,27 @@ static void finish(struct wire *w, uint32_t index) {
     conn_give(w, index);
 }
 
+/* Ended connections are long out of the cache when their time comes: the next two
+ * are called for while others are worked on. */
+static void call_for_next(const struct wire *w) {
+    const struct conn *c;
+
+    if (w->linger_first == NO_INDEX) return;
+    c = conn_at(w, w->linger_first);
+    __builtin_prefetch(c->kept);
+    __builtin_prefetch(c->host);
+    __builtin_prefetch(c->user_agent);
+    if (c->newer == NO_INDEX) return;
+    c = conn_at(w, c->newer);
+    for (size_t at = 0; at < sizeof *c; at += 64) __builtin_prefetch((const char *)c + at);
+}
+
 static void reap(struct wire *w) {
     while (w->linger_first != NO_INDEX) {
         const struct conn *c = conn_at(w, w->linger_first);
         if (w->n_linger <= w->limits.lingering && w->now_ns - c->ended_ns < w->limits.linger_ns) break;
         finish(w, w->linger_first);
+        call_for_next(w);
     }
 }
 
@@ -215,7 +231,7 @@ void wire_prefetch(const struct wire *w, const struct wire_segment *s) {
 
     if (slot >> 32 == s->hash) {
         const char *c = (const char *)conn_at(w, (uint32_t)slot - 1);
-        for (int i = 0; i < 5; i++) __builtin_prefetch(c + 64 * i);
+        for (size_t at = 0; at < offsetof(struct conn, n_requests); at += 64) __builtin_prefetch(c + at);
     }
 }
 
