@@ -50,7 +50,6 @@ static struct bucket *bucket_make(struct pool *p, const struct connect_key *k, u
         table_grow(p);
     else
         LIST_INSERT_HEAD(&p->table[hash & (p->table_room - 1)], b, chained);
-    bucket_settle(p, b);
     return b;
 }
 
