@@ -1,4 +1,6 @@
 /* Which connection a segment belongs to, and when one is over. */
+#include "wire/wire.h"
+
 #include "wire/conn.h"
 
 #include <stdlib.h>
