@@ -204,7 +204,6 @@ static bool wait_for_work(struct ledger_file *f) {
         bool has_work = f->want_reopen || f->batch.len > 0;
         if (f->give_up) return false;
         if (!failing && has_work) return true;
-        if (failing && f->want_reopen) return true;
         if (!failing && f->stopping) return false;
         if (!failing)
             pthread_cond_wait(&f->work, &f->lock);

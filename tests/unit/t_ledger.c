@@ -150,15 +150,17 @@ TEST(a_text_is_held_once_and_as_long_as_a_life_has_it) {
     const struct connect_key a = {.scheme = "http", .addr = "a:80", .proxy = ""};
     const struct connect_key b = {.scheme = "http", .addr = "b:80", .proxy = ""};
     l = ledger_new(OBSERVER_DAEMON, 2);
-    struct lifecycle *one = dialed(1), *two = dialed(2);
+    struct lifecycle *one = dialed(1), *two = dialed(2), *other = dialed(5);
+    ledger_set_key(l, other, &a);
+    CHECK_EQ(other->key->refs, 1);
     ledger_set_key(l, one, &a);
     ledger_set_key(l, two, &a);
     CHECK(one->key == two->key);
-    CHECK_EQ(one->key->refs, 2);
+    CHECK_EQ(one->key->refs, 3);
     ledger_set_key(l, one, &a);
-    CHECK_EQ(one->key->refs, 2);
+    CHECK_EQ(one->key->refs, 3);
     ledger_set_key(l, two, &b);
-    CHECK_EQ(one->key->refs, 1);
+    CHECK_EQ(one->key->refs, 2);
     CHECK_STR(two->key->addr, "b:80");
     CHECK_STR(two->key->scheme, "http");
     CHECK_STR(two->key->proxy, "");
@@ -174,6 +176,7 @@ TEST(a_text_is_held_once_and_as_long_as_a_life_has_it) {
     open_and_close(3);
     open_and_close(4); /* 1 is forgotten */
     CHECK_EQ(client->refs, 1);
+    CHECK_EQ(other->key->refs, 1);
     CHECK_STR(two->client->tag, "shop");
     CHECK_STR(two->client->user_agent, "curl/8");
     ledger_free(&l);
@@ -405,6 +408,10 @@ TEST(memory_is_bounded_by_open_lives_and_keep) {
     }
     printf("# an open idle life with one request: %zu bytes\n", (heap_used() - no_open) / KEEP);
     CHECK((heap_used() - no_open) / KEEP < 450);
+    for (conn_id id = 10 * KEEP + 1; id <= 11 * KEEP; id++)
+        closed((struct lifecycle *)(uintptr_t)ledger_find(l, SIDE_UPSTREAM, id), REASON_IDLE_TIMEOUT, 0);
+    ledger_set_keep(l, 1);
+    CHECK(heap_used() - before < 64 << 10); /* and all of it comes back */
     ledger_free(&l);
 }
 

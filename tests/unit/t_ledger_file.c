@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -148,6 +150,14 @@ TEST(a_text_of_others_is_left_and_gets_its_newline) {
     struct ledger_file *f = ledger_file_open(path, l, 1);
     CHECK_STR(file_text(), "precious notes\nwithout an end\n");
     CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
+    static char huge[10 + 65536 + 1]; /* a line so long that what is looked at begins like a record by chance */
+    memset(huge, 'x', sizeof(huge) - 1);
+    memcpy(huge + 10, "{\"schema\":\"connleak.conn/1\"", 27);
+    put_file(huge);
+    f = ledger_file_open(path, l, 1);
+    CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
+    struct stat st;
+    CHECK(stat(path, &st) == 0 && st.st_size == sizeof(huge)); /* and a newline */
     put_file("{\"schema\":\"connleak.conn/2\"}");
     f = ledger_file_open(path, l, 1);
     CHECK_STR(file_text(), "{\"schema\":\"connleak.conn/2\"}\n");
@@ -176,6 +186,10 @@ TEST(rotation_loses_nothing_and_tears_nothing) {
     ledger_file_reopen(f);
     WAIT_UNTIL(access(path, F_OK) == 0);
     WAIT_UNTIL(ledger_file_written(f) == 21);
+    CHECK_EQ(unlink(path), 0);
+    ledger_file_reopen(f); /* with nothing to write */
+    WAIT_UNTIL(access(path, F_OK) == 0);
+    CHECK_EQ(ledger_file_written(f), 21);
     close_some(20);
     CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
     uint64_t next = 1;
@@ -265,12 +279,18 @@ static void fill_and_recover(int full_error, void (*make_room)(void)) {
     uint64_t next = 1;
     check_file(path, &next); /* whole lines only */
     CHECK_EQ(ledger_file_written(f), next);
+    ledger_file_woken(f); /* of the attempt that failed */
     close_some(10);
     CHECK(!ledger_file_offer(f, l, 0));
     CHECK_EQ(ledger_first_closed(l), next); /* what is not written stays */
     CHECK(ledger_owed(l) > 0);
+    struct pollfd p = {.fd = ledger_file_fd(f), .events = POLLIN};
+    CHECK_EQ(poll(&p, 1, (int)(PATIENCE / MSEC(1))), 1);
+    ledger_file_woken(f);
+    CHECK(ledger_file_trouble(f, &t));
     uint64_t attempts = t.attempts;
     WAIT_UNTIL(ledger_file_trouble(f, &t) && t.attempts > attempts + 1); /* it tries, and says since when it fails */
+    CHECK_EQ(poll(&p, 1, 0), 0);                                         /* it wakes once, however often it tries */
     next = 1;
     check_file(path, &next);
 
@@ -378,6 +398,67 @@ TEST(a_full_disk_is_left_behind_at_rotation) {
 }
 
 /* ---- what cannot be cut, and what blocks ---- */
+
+/* An append-only file (chattr +a) cannot be cut. False: not on this file system, or not with these rights. */
+static bool set_append_only(const char *name, bool on) {
+    int flags = 0, fd = open(name, O_RDONLY | O_CREAT, 0600);
+    bool done = fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0;
+    flags = on ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
+    done = done && ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+    if (fd >= 0) close(fd);
+    return done;
+}
+
+static off_t size_of(const char *name) {
+    struct stat st;
+    return stat(name, &st) == 0 ? st.st_size : -1;
+}
+
+TEST(a_line_that_cannot_be_cut_is_continued_at_its_byte) {
+    struct ledger_file_trouble t;
+    begin("uncut");
+    if (!set_append_only(path, true)) SKIP("no append-only files here");
+    struct ledger_file *f = ledger_file_open(path, l, 1);
+    set_file_limit(5000);
+    close_some(50);
+    ledger_file_offer(f, l, 0);
+    WAIT_UNTIL(ledger_file_trouble(f, &t));
+    CHECK_EQ(size_of(path), 5000); /* torn */
+    lift_file_limit();
+    CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
+    CHECK(set_append_only(path, false));
+    uint64_t next = 1;
+    check_file(path, &next);
+    CHECK_EQ(next, 51);
+    ledger_free(&l);
+}
+
+TEST(a_line_that_cannot_be_cut_is_written_as_a_whole_to_the_next_file) {
+    struct ledger_file_trouble t;
+    char first[300], second[300];
+    begin("link");
+    snprintf(first, sizeof(first), "%s.first", path);
+    snprintf(second, sizeof(second), "%s.second", path);
+    if (!set_append_only(first, true)) SKIP("no append-only files here");
+    CHECK_EQ(symlink(first, path), 0);
+    struct ledger_file *f = ledger_file_open(path, l, 1);
+    set_file_limit(5000);
+    close_some(50);
+    ledger_file_offer(f, l, 0);
+    WAIT_UNTIL(ledger_file_trouble(f, &t));
+    uint64_t next = ledger_file_written(f);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(symlink(second, path), 0);
+    ledger_file_reopen(f); /* the first file is full still */
+    WAIT_UNTIL(ledger_file_written(f) > next);
+    lift_file_limit();
+    CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
+    CHECK_EQ(size_of(first), 5000);
+    CHECK(set_append_only(first, false));
+    check_file(second, &next);
+    CHECK_EQ(next, 51);
+    ledger_free(&l);
+}
 
 TEST(a_pipe_gets_every_byte_in_order_and_a_reader_that_stops_blocks_nobody) {
     begin("pipe");
