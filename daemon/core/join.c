@@ -5,7 +5,7 @@
 
 /* Up to this many lives of one 4-tuple a side, all of them are weighed against
  * each other; beyond it only JOIN_NEAR neighbours in time on either side. */
-#define JOIN_ALL 256
+#define JOIN_ALL  256
 #define JOIN_NEAR 8
 
 static void *must(void *p) {

@@ -135,8 +135,8 @@ struct join_cover {
 };
 
 struct join_difference {
-    uint8_t field; /* enum join_field */
-    uint8_t cause; /* enum join_cause; JOIN_CAUSE_NONE: a disagreement */
+    uint8_t field;            /* enum join_field */
+    uint8_t cause;            /* enum join_cause; JOIN_CAUSE_NONE: a disagreement */
     uint64_t ledger, capture; /* a time, a count, 0 or 1, enum close_by, enum close_how; UNKNOWN_BYTES: none */
     uint64_t packet;          /* the packet that shows it, 0: there is none */
 };

@@ -162,7 +162,8 @@ static bool fin_waited_for_data(const struct pair *p) {
  * acknowledged, or the window left no room, or its last bytes had just gone out. */
 static bool reset_while_sending(const struct pair *p) {
     const struct join_end *own = p->own, *peer = p->peer;
-    int64_t rst_ns = !own->rst_packet || (peer->rst_packet && peer->rst_packet < own->rst_packet) ? peer->rst_ns : own->rst_ns;
+    int64_t rst_ns =
+        !own->rst_packet || (peer->rst_packet && peer->rst_packet < own->rst_packet) ? peer->rst_ns : own->rst_ns;
 
     if (!own->rst_packet && !peer->rst_packet) return false;
     return own->acked_bytes < own->bytes || peer->window_low ||
@@ -170,8 +171,7 @@ static bool reset_while_sending(const struct pair *p) {
 }
 
 static bool older_than_capture(const struct pair *p) {
-    return (p->v->blind & JOIN_BLIND_START) &&
-           p->l->opened_ns <= on_ledger_clock(p, p->x->capture_first_ns) + p->slack;
+    return (p->v->blind & JOIN_BLIND_START) && p->l->opened_ns <= on_ledger_clock(p, p->x->capture_first_ns) + p->slack;
 }
 
 static bool outlived_capture(const struct pair *p) {
@@ -257,8 +257,8 @@ static void compare_bytes_out(struct pair *p) {
     if (said == sent) return;
     cause = growth_cause(p, said > sent);
     if (!cause && said > sent && reset_while_sending(p)) cause = JOIN_CAUSE_DISCARDED_BY_RST;
-    differs(p, JOIN_BYTES_OUT, said, sent, p->own->last_payload_packet ? p->own->last_payload_packet : p->v->last_packet,
-            cause);
+    differs(p, JOIN_BYTES_OUT, said, sent,
+            p->own->last_payload_packet ? p->own->last_payload_packet : p->v->last_packet, cause);
 }
 
 /* May this end send FIN long before it closes? Tunnels pass half-closes on, and a
@@ -356,7 +356,9 @@ static void compare_closed(struct pair *p) {
         differs(p, JOIN_CLOSED, (uint64_t)l->closed_ns, UNKNOWN_BYTES, p->v->last_packet, absent_packet_cause(p));
         return;
     }
-    p->out->closed_apart_ns = l->closed_ns < m.from ? l->closed_ns - m.from : l->closed_ns > m.to ? l->closed_ns - m.to : 0;
+    p->out->closed_apart_ns = l->closed_ns < m.from ? l->closed_ns - m.from
+                              : l->closed_ns > m.to ? l->closed_ns - m.to
+                                                    : 0;
     if (l->closed_ns < m.from - p->slack)
         differs(p, JOIN_CLOSED, (uint64_t)l->closed_ns, (uint64_t)m.from, m.packet,
                 fin_waited_for_data(p) ? JOIN_CAUSE_FIN_BEHIND_DATA : JOIN_CAUSE_NONE);

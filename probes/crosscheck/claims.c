@@ -43,7 +43,8 @@ static struct join_claim claim_of(const struct conn_record *rec) {
     return (struct join_claim){.id = l->id,
                                .opened_ns = clamp_time(l->opened_ns),
                                .closed_ns = clamp_time(l->closed_ns),
-                               .seen_ns = l->closed_ns || l->state != LIFE_CLOSED ? clamp_time(rec->seen_ns) : JOIN_TIME_MAX,
+                               .seen_ns =
+                                   l->closed_ns || l->state != LIFE_CLOSED ? clamp_time(rec->seen_ns) : JOIN_TIME_MAX,
                                .bytes_in = l->bytes_in,
                                .bytes_out = l->bytes_out,
                                .unread_bytes = l->unread_bytes,
@@ -86,10 +87,15 @@ bool claims_line(struct claims *c, const char *line, size_t len, char error[CLAI
 
     if (!c->reader) c->reader = conn_reader_new();
     switch (conn_read(c->reader, line, len, &rec)) {
-    case CONN_READ_BLANK: return true;
-    case CONN_READ_OTHER: c->other++; return true;
-    case CONN_READ_ERROR: return failed(error, "ledger", conn_reader_error(c->reader));
-    case CONN_READ_OK: break;
+    case CONN_READ_BLANK:
+        return true;
+    case CONN_READ_OTHER:
+        c->other++;
+        return true;
+    case CONN_READ_ERROR:
+        return failed(error, "ledger", conn_reader_error(c->reader));
+    case CONN_READ_OK:
+        break;
     }
     if (c->n == UINT32_MAX) {
         conn_record_clear(&rec);

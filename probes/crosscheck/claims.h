@@ -14,9 +14,9 @@ struct claims {
     struct join_life *lives; /* ref is the index of the claim; join_sort may reorder these */
     struct join_claim *claims;
     size_t n, room;
-    uint64_t no_tuple;  /* records without two addresses: Unix sockets, dials that never got one */
-    uint64_t other;     /* lines of another schema */
-    bool cut;           /* the last line was incomplete: its writer was still at it */
+    uint64_t no_tuple;         /* records without two addresses: Unix sockets, dials that never got one */
+    uint64_t other;            /* lines of another schema */
+    bool cut;                  /* the last line was incomplete: its writer was still at it */
     int64_t first_ns, last_ns; /* what the ledger covers: see claims_cover; 0, 0: nothing */
     struct conn_reader *reader;
 };

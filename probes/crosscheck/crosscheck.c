@@ -84,12 +84,15 @@ static bool check_options(const struct options *o) {
 }
 
 enum { OPT_PCAP = 256, OPT_INTERFACE, OPT_DURATION, OPT_LEDGER, OPT_ADMIN, OPT_SLACK, OPT_JSON, OPT_HELP };
-static const struct option long_options[] = {
-    {"pcap", required_argument, NULL, OPT_PCAP},         {"interface", required_argument, NULL, OPT_INTERFACE},
-    {"duration", required_argument, NULL, OPT_DURATION}, {"ledger", required_argument, NULL, OPT_LEDGER},
-    {"admin", required_argument, NULL, OPT_ADMIN},       {"slack", required_argument, NULL, OPT_SLACK},
-    {"json", no_argument, NULL, OPT_JSON},               {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"pcap", required_argument, NULL, OPT_PCAP},
+                                             {"interface", required_argument, NULL, OPT_INTERFACE},
+                                             {"duration", required_argument, NULL, OPT_DURATION},
+                                             {"ledger", required_argument, NULL, OPT_LEDGER},
+                                             {"admin", required_argument, NULL, OPT_ADMIN},
+                                             {"slack", required_argument, NULL, OPT_SLACK},
+                                             {"json", no_argument, NULL, OPT_JSON},
+                                             {"help", no_argument, NULL, OPT_HELP},
+                                             {NULL, 0, NULL, 0}};
 
 /* EXIT_FINE: go on; -1: help was asked for and given; else the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
@@ -98,25 +101,40 @@ static int parse_options(int argc, char **argv, struct options *o) {
     optind = 0; /* glibc: a new scan, whatever was scanned before */
     while ((opt = getopt_long(argc, argv, "-", long_options, NULL)) != -1) {
         switch (opt) {
-        case OPT_PCAP: o->pcap[o->n_pcap++] = optarg; break;
+        case OPT_PCAP:
+            o->pcap[o->n_pcap++] = optarg;
+            break;
         case 1: /* more files after --pcap */
             if (!o->n_pcap) return complain("unexpected argument \"%s\"%s", optarg, "");
             o->pcap[o->n_pcap++] = optarg;
             break;
-        case OPT_INTERFACE: o->interface = optarg; break;
-        case OPT_LEDGER: o->ledger = optarg; break;
-        case OPT_ADMIN: o->admin = optarg; break;
+        case OPT_INTERFACE:
+            o->interface = optarg;
+            break;
+        case OPT_LEDGER:
+            o->ledger = optarg;
+            break;
+        case OPT_ADMIN:
+            o->admin = optarg;
+            break;
         case OPT_DURATION:
             o->duration_ns = parse_duration(optarg);
-            if (o->duration_ns <= 0) return complain("--duration: expected a time such as 90s or 5m, found \"%s\"%s", optarg, "");
+            if (o->duration_ns <= 0)
+                return complain("--duration: expected a time such as 90s or 5m, found \"%s\"%s", optarg, "");
             break;
         case OPT_SLACK:
             o->slack_ns = parse_duration(optarg);
             if (o->slack_ns < 0) return complain("--slack: expected a time such as 250ms, found \"%s\"%s", optarg, "");
             break;
-        case OPT_JSON: o->json = true; break;
-        case OPT_HELP: fputs(usage_text, stdout); return -1;
-        default: fputs(usage_text, stderr); return EXIT_USAGE;
+        case OPT_JSON:
+            o->json = true;
+            break;
+        case OPT_HELP:
+            fputs(usage_text, stdout);
+            return -1;
+        default:
+            fputs(usage_text, stderr);
+            return EXIT_USAGE;
         }
     }
     return check_options(o) ? EXIT_FINE : EXIT_USAGE;
@@ -190,7 +208,8 @@ static void count_lost(struct report *r) {
 
 static int run(const struct options *o, struct capture *c, struct claims *claims, struct views *views,
                struct verdicts *x) {
-    struct report r = {.x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
+    struct report r = {
+        .x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
     bool faulty;
 
     /* A file that is wrong is told before a long capture is read; a live daemon is asked after it. */

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #define CONNECT_MS 5000
-#define READ_S 30
-#define MAX_LINE (1u << 20)
+#define READ_S     30
+#define MAX_LINE   (1u << 20)
 
 static bool failed(char error[FETCH_TEXT], const char *host_port, const char *doing, const char *why) {
     snprintf(error, FETCH_TEXT, "%.100s: %s: %s", host_port, doing, why);
@@ -118,7 +118,7 @@ struct body {
     void *arg;
     char *line; /* the beginning of a line whose end has not come */
     size_t len, room;
-    bool refused;  /* fn returned false */
+    bool refused; /* fn returned false */
     bool too_long;
 };
 
@@ -196,7 +196,8 @@ static bool answer_feed(struct answer *a, const uint8_t *data, size_t len) {
         data += used;
         len -= used;
         switch (step) {
-        case H1_MORE: return true;
+        case H1_MORE:
+            return true;
         case H1_HEAD:
             if (!answer_head(a)) return false;
             break;
@@ -204,8 +205,11 @@ static bool answer_feed(struct answer *a, const uint8_t *data, size_t len) {
             h1_data(a->h, &piece, &piece_len);
             if (!body_add(&a->body, (const char *)piece, piece_len)) return false;
             break;
-        case H1_DONE: a->done = true; break;
-        case H1_ERROR: return false;
+        case H1_DONE:
+            a->done = true;
+            break;
+        case H1_ERROR:
+            return false;
         }
     }
     return true;

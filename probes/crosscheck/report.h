@@ -11,9 +11,9 @@ struct report {
     const struct claims *claims;
     const struct views *views;
     const struct capture *capture;
-    const char *ledger;  /* the file's name, or the admin endpoint's address */
-    uint64_t lost;       /* packets that the capture lost */
-    bool lost_counted;   /* as its own counters say; else only as holes in the streams show */
+    const char *ledger; /* the file's name, or the admin endpoint's address */
+    uint64_t lost;      /* packets that the capture lost */
+    bool lost_counted;  /* as its own counters say; else only as holes in the streams show */
 };
 
 /* Disagreements first, REPORT_ROWS of them at most, then what was explained and

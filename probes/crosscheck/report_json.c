@@ -188,11 +188,21 @@ static void put_value(struct json_out *o, enum join_field field, uint64_t v) {
         return;
     }
     switch (join_field_kind(field)) {
-    case JOIN_KIND_TIME: jo_time(o, (int64_t)v); break;
-    case JOIN_KIND_COUNT: jo_u64(o, v); break;
-    case JOIN_KIND_FLAG: jo_bool(o, v != 0); break;
-    case JOIN_KIND_BY: jo_str(o, close_by_name((enum close_by)v)); break;
-    case JOIN_KIND_HOW: jo_str(o, close_how_name((enum close_how)v)); break;
+    case JOIN_KIND_TIME:
+        jo_time(o, (int64_t)v);
+        break;
+    case JOIN_KIND_COUNT:
+        jo_u64(o, v);
+        break;
+    case JOIN_KIND_FLAG:
+        jo_bool(o, v != 0);
+        break;
+    case JOIN_KIND_BY:
+        jo_str(o, close_by_name((enum close_by)v));
+        break;
+    case JOIN_KIND_HOW:
+        jo_str(o, close_how_name((enum close_how)v));
+        break;
     }
 }
 

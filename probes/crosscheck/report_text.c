@@ -79,11 +79,21 @@ static void print_value(FILE *out, enum join_field field, uint64_t v) {
         return;
     }
     switch (join_field_kind(field)) {
-    case JOIN_KIND_TIME: print_time(out, v); break;
-    case JOIN_KIND_COUNT: fputs(grouped(v, num), out); break;
-    case JOIN_KIND_FLAG: fputs(v ? "true" : "false", out); break;
-    case JOIN_KIND_BY: fputs(close_by_name((enum close_by)v), out); break;
-    case JOIN_KIND_HOW: fputs(close_how_name((enum close_how)v), out); break;
+    case JOIN_KIND_TIME:
+        print_time(out, v);
+        break;
+    case JOIN_KIND_COUNT:
+        fputs(grouped(v, num), out);
+        break;
+    case JOIN_KIND_FLAG:
+        fputs(v ? "true" : "false", out);
+        break;
+    case JOIN_KIND_BY:
+        fputs(close_by_name((enum close_by)v), out);
+        break;
+    case JOIN_KIND_HOW:
+        fputs(close_how_name((enum close_how)v), out);
+        break;
     }
 }
 
@@ -116,8 +126,7 @@ static void print_who(const struct page *p, const struct checked *c) {
         conn_id_text(SIDE_CLIENT, p->r->views->views[life->ref].id, id);
     }
     fprintf(p->out, "%-8s %s > %s", id, endpoint_text(&life->flow.local, from), endpoint_text(&life->flow.remote, to));
-    if (c->claim == NOBODY)
-        fprintf(p->out, ", packet %s", grouped(p->r->views->views[life->ref].first_packet, num));
+    if (c->claim == NOBODY) fprintf(p->out, ", packet %s", grouped(p->r->views->views[life->ref].first_packet, num));
     fputc('\n', p->out);
 }
 
@@ -241,11 +250,12 @@ static void print_clock(const struct page *p) {
         fprintf(p->out, "%-15s no connection begins in both: the clocks are taken as they are\n", "clock");
         return;
     }
-    fprintf(p->out,
-            "%-15s capture %+.3f ms = ledger (median of %s openings); 99%% of openings within %.3f ms, of closings within "
-            "%.3f ms, slack %.0f ms\n",
-            "clock", (double)x->offset.offset_ns / 1e6, grouped(x->offset.n, num), (double)p99 / 1e6, (double)closed / 1e6,
-            (double)x->cover.clock.slack_ns / 1e6);
+    fprintf(
+        p->out,
+        "%-15s capture %+.3f ms = ledger (median of %s openings); 99%% of openings within %.3f ms, of closings within "
+        "%.3f ms, slack %.0f ms\n",
+        "clock", (double)x->offset.offset_ns / 1e6, grouped(x->offset.n, num), (double)p99 / 1e6, (double)closed / 1e6,
+        (double)x->cover.clock.slack_ns / 1e6);
 }
 
 static void print_fields(const struct page *p) {
@@ -267,7 +277,8 @@ static void print_ledger(const struct page *p) {
     char num[GROUPED_MAX];
 
     if (c->no_tuple)
-        fprintf(p->out, "%-15s %s records of the ledger have no pair of addresses\n", "not compared", grouped(c->no_tuple, num));
+        fprintf(p->out, "%-15s %s records of the ledger have no pair of addresses\n", "not compared",
+                grouped(c->no_tuple, num));
     if (c->cut) fprintf(p->out, "%-15s the ledger's last line is incomplete and was left out\n", "not compared");
 }
 

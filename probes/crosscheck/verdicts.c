@@ -63,8 +63,7 @@ static void addresses_of_views(struct address_set *s, const struct views *v) {
 /* A daemon knows all connections to its own listeners, and of those to an origin
  * the ones from the hosts that it connects from. */
 static void addresses_of_claims(struct address_set *s, const struct claims *c) {
-    for (size_t i = 0; i < c->n; i++)
-        add_address(s, &c->lives[i].flow, c->claims[c->lives[i].ref].accepted);
+    for (size_t i = 0; i < c->n; i++) add_address(s, &c->lives[i].flow, c->claims[c->lives[i].ref].accepted);
 }
 
 /* --- One connection ----------------------------------------------------------- */
@@ -175,9 +174,9 @@ static void check_claim_alone(struct checker *k, const struct join_life *life) {
 }
 
 static void check_view_alone(struct checker *k, const struct join_life *life) {
-    enum join_absence why = join_absent_in_ledger(k->views->views + life->ref, &k->absent,
-                                                  has_address(&k->claimed, &life->flow, true),
-                                                  has_address(&k->claimed, &life->flow, false));
+    enum join_absence why =
+        join_absent_in_ledger(k->views->views + life->ref, &k->absent, has_address(&k->claimed, &life->flow, true),
+                              has_address(&k->claimed, &life->flow, false));
 
     if (why == JOIN_ABSENT_WRONGLY)
         count(k, NULL, life, JOIN_VERDICT_ONLY_IN_CAPTURE);

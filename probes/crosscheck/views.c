@@ -48,20 +48,21 @@ static void add(struct views *v, const struct wire_record *rec) {
                                         .closed_ns = clamp_time(l->closed_ns),
                                         .ref = (uint32_t)v->n,
                                         .opened_known = (l->known & KNOW_OPENED) != 0};
-    v->views[v->n++] = (struct join_view){.id = l->id,
-                                          .end = {end_of(&e->local), end_of(&e->remote)},
-                                          .opened_ns = clamp_time(l->opened_ns),
-                                          .first_ns = clamp_time(e->first_ns),
-                                          .last_ns = clamp_time(e->last_ns),
-                                          .syn_packet = e->syn_packet,
-                                          .first_packet = e->first_packet,
-                                          .last_packet = e->last_packet,
-                                          .last_request_packet = e->last_request_packet,
-                                          .requests = l->requests,
-                                          .early_closes = l->early_closes,
-                                          .known = l->known,
-                                          .blind = blind_spots(e),
-                                          .stillborn = e->syn_packet && !e->established && !e->local.bytes && !e->remote.bytes};
+    v->views[v->n++] =
+        (struct join_view){.id = l->id,
+                           .end = {end_of(&e->local), end_of(&e->remote)},
+                           .opened_ns = clamp_time(l->opened_ns),
+                           .first_ns = clamp_time(e->first_ns),
+                           .last_ns = clamp_time(e->last_ns),
+                           .syn_packet = e->syn_packet,
+                           .first_packet = e->first_packet,
+                           .last_packet = e->last_packet,
+                           .last_request_packet = e->last_request_packet,
+                           .requests = l->requests,
+                           .early_closes = l->early_closes,
+                           .known = l->known,
+                           .blind = blind_spots(e),
+                           .stillborn = e->syn_packet && !e->established && !e->local.bytes && !e->remote.bytes};
 }
 
 static void take_finished(struct views *v, struct wire *w) {
@@ -85,11 +86,16 @@ static void take_packet(struct views *v, struct wire *w, const struct capture_pa
         wire_feed(w, &seg);
         take_finished(v, w);
         break;
-    case LINK_FRAGMENT: v->fragments++; break;
+    case LINK_FRAGMENT:
+        v->fragments++;
+        break;
     case LINK_CUT:
     case LINK_MALFORMED:
-    case LINK_UNSUPPORTED: v->undecoded++; break;
-    case LINK_OTHER: break;
+    case LINK_UNSUPPORTED:
+        v->undecoded++;
+        break;
+    case LINK_OTHER:
+        break;
     }
 }
 
@@ -127,10 +133,15 @@ void views_read(struct views *v, struct capture *c, int64_t duration_ns, bool pr
     w = wire_new(&limits);
     while (more) {
         switch (capture_next(c, &p)) {
-        case CAPTURE_PACKET: take_packet(v, w, &p); break;
-        case CAPTURE_END: more = false; break;
+        case CAPTURE_PACKET:
+            take_packet(v, w, &p);
+            break;
+        case CAPTURE_END:
+            more = false;
+            break;
         case CAPTURE_WAIT:
-        case CAPTURE_FAULT: break;
+        case CAPTURE_FAULT:
+            break;
         }
         if ((!duration_ns && !progress) || (v->packets & 1023 && !duration_ns)) continue;
         now = now_ns();

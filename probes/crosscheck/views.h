@@ -11,7 +11,7 @@ struct views {
     struct join_view *views;
     size_t n, room;
     uint64_t packets, tcp_packets, fragments, undecoded, duplicates;
-    uint64_t gaps; /* holes in the streams that were seen */
+    uint64_t gaps;             /* holes in the streams that were seen */
     int64_t first_ns, last_ns; /* of the packets; 0: none */
 };
 

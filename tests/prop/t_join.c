@@ -87,8 +87,8 @@ static void naive(const struct join_life *a, size_t na, const struct join_life *
                 int64_t be = b[j].closed_ns ? b[j].closed_ns + clock->offset_ns : NEVER;
                 int64_t overlap = (ae < be ? ae : be) - (a[i].opened_ns > bo ? a[i].opened_ns : bo);
                 int64_t begin = apart(a[i].opened_ns, bo);
-                bool together = begin <= clock->slack_ns ||
-                                (a[i].closed_ns && b[j].closed_ns && apart(ae, be) <= clock->slack_ns);
+                bool together =
+                    begin <= clock->slack_ns || (a[i].closed_ns && b[j].closed_ns && apart(ae, be) <= clock->slack_ns);
 
                 if (out->match_a[a[i].ref] >= 0 || out->match_b[b[j].ref] >= 0) continue;
                 if (!flow_equal(&a[i].flow, &b[j].flow)) continue;
@@ -127,7 +127,8 @@ TEST(join_pairs_as_the_naive_join_does) {
         struct join_clock clock = {.offset_ns = below(3) ? 0 : below(2000) - 1000, .slack_ns = below(60)};
         struct pairing want, got = {0};
         size_t na = random_lives(a, 1 + below(6), 200 + below(20000));
-        size_t nb = below(2) ? observed(a, na, b, clock.offset_ns, 1 + below(50)) : random_lives(b, 1 + below(6), 20000);
+        size_t nb =
+            below(2) ? observed(a, na, b, clock.offset_ns, 1 + below(50)) : random_lives(b, 1 + below(6), 20000);
 
         /* The offset may push a time below zero: no lives begin before 1970. */
         for (size_t j = 0; j < nb; j++) {

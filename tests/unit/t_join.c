@@ -12,7 +12,8 @@ static struct flow_key flow(uint16_t client_port) {
 }
 
 static struct join_life life(uint16_t port, int64_t opened, int64_t closed, uint32_t ref) {
-    return (struct join_life){.flow = flow(port), .opened_ns = opened, .closed_ns = closed, .ref = ref, .opened_known = true};
+    return (struct join_life){
+        .flow = flow(port), .opened_ns = opened, .closed_ns = closed, .ref = ref, .opened_known = true};
 }
 
 /* "0-1 1-0 2-": pairs in the order of the walk, by ref. */
@@ -31,7 +32,8 @@ static void note_pair(void *arg, const struct join_life *a, const struct join_li
     if (b) snprintf(pairs_text + len, sizeof pairs_text - len, "%u", b->ref);
 }
 
-static const char *joined(struct join_life *a, size_t na, struct join_life *b, size_t nb, int64_t offset, int64_t slack) {
+static const char *joined(struct join_life *a, size_t na, struct join_life *b, size_t nb, int64_t offset,
+                          int64_t slack) {
     struct join_clock clock = {offset, slack};
 
     pairs_text[0] = 0;
@@ -50,14 +52,17 @@ TEST(lives_of_one_flow_pair_when_they_overlap) {
 }
 
 TEST(a_reused_tuple_pairs_in_the_order_of_time) {
-    struct join_life a[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(2), T0 + SEC(3), 1), life(1, T0 + SEC(4), 0, 2)};
-    struct join_life b[] = {life(1, T0 + SEC(4), 0, 2), life(1, T0 + SEC(2), T0 + SEC(3), 1), life(1, T0, T0 + SEC(1), 0)};
+    struct join_life a[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(2), T0 + SEC(3), 1),
+                            life(1, T0 + SEC(4), 0, 2)};
+    struct join_life b[] = {life(1, T0 + SEC(4), 0, 2), life(1, T0 + SEC(2), T0 + SEC(3), 1),
+                            life(1, T0, T0 + SEC(1), 0)};
 
     CHECK_STR(JOINED(a, b, 0, MSEC(10)), "0-0 1-1 2-2");
 }
 
 TEST(a_reused_tuple_whose_middle_one_side_lacks) {
-    struct join_life a[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(2), T0 + SEC(3), 1), life(1, T0 + SEC(4), 0, 2)};
+    struct join_life a[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(2), T0 + SEC(3), 1),
+                            life(1, T0 + SEC(4), 0, 2)};
     struct join_life b[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(4), 0, 2)};
 
     CHECK_STR(JOINED(a, b, 0, MSEC(10)), "0-0 1- 2-2");
@@ -66,7 +71,8 @@ TEST(a_reused_tuple_whose_middle_one_side_lacks) {
 TEST(lives_that_touch_within_the_slack_pair_with_the_larger_overlap) {
     /* b's first life touches both of a's; its second overlaps a's second wholly. */
     struct join_life a[] = {life(1, T0, T0 + SEC(1), 0), life(1, T0 + SEC(1) + MSEC(4), T0 + SEC(2), 1)};
-    struct join_life b[] = {life(1, T0 + MSEC(3), T0 + SEC(1) + MSEC(6), 0), life(1, T0 + SEC(1) + MSEC(8), T0 + SEC(2), 1)};
+    struct join_life b[] = {life(1, T0 + MSEC(3), T0 + SEC(1) + MSEC(6), 0),
+                            life(1, T0 + SEC(1) + MSEC(8), T0 + SEC(2), 1)};
 
     CHECK_STR(JOINED(a, b, 0, MSEC(10)), "0-0 1-1");
 }
@@ -157,20 +163,43 @@ static const struct join_cover cover = {.clock = {0, MSEC(50)},
 
 /* An upstream connection: two requests, all read, closed by the daemon's FIN. */
 static struct join_view healthy_view(void) {
-    return (struct join_view){
-        .id = 5,
-        .end = {{.bytes = 200, .acked_bytes = 200, .fin_packet = 20, .fin_ns = T0 + SEC(5), .last_payload_packet = 12, .last_payload_ns = T0 + SEC(1)},
-                {.bytes = 9000, .acked_bytes = 9000, .fin_packet = 21, .fin_ns = T0 + SEC(5) + USEC(50), .last_payload_packet = 15, .last_payload_ns = T0 + SEC(2)}},
-        .opened_ns = T0, .first_ns = T0, .last_ns = T0 + SEC(5) + USEC(90),
-        .syn_packet = 3, .first_packet = 3, .last_packet = 22, .last_request_packet = 12,
-        .requests = 2, .known = KNOW_ALL & ~(uint32_t)KNOW_REASON};
+    return (struct join_view){.id = 5,
+                              .end = {{.bytes = 200,
+                                       .acked_bytes = 200,
+                                       .fin_packet = 20,
+                                       .fin_ns = T0 + SEC(5),
+                                       .last_payload_packet = 12,
+                                       .last_payload_ns = T0 + SEC(1)},
+                                      {.bytes = 9000,
+                                       .acked_bytes = 9000,
+                                       .fin_packet = 21,
+                                       .fin_ns = T0 + SEC(5) + USEC(50),
+                                       .last_payload_packet = 15,
+                                       .last_payload_ns = T0 + SEC(2)}},
+                              .opened_ns = T0,
+                              .first_ns = T0,
+                              .last_ns = T0 + SEC(5) + USEC(90),
+                              .syn_packet = 3,
+                              .first_packet = 3,
+                              .last_packet = 22,
+                              .last_request_packet = 12,
+                              .requests = 2,
+                              .known = KNOW_ALL & ~(uint32_t)KNOW_REASON};
 }
 
 static struct join_claim healthy_claim(void) {
-    return (struct join_claim){
-        .id = 42, .opened_ns = T0 - USEC(80), .closed_ns = T0 + SEC(5) + USEC(30), .seen_ns = T0 + SEC(5) + USEC(30),
-        .bytes_in = 9000, .bytes_out = 200, .requests = 2, .reused = 1, .known = KNOW_ALL & ~(uint32_t)KNOW_REASON,
-        .state = LIFE_CLOSED, .close_by = BY_LOCAL, .close_how = HOW_FIN};
+    return (struct join_claim){.id = 42,
+                               .opened_ns = T0 - USEC(80),
+                               .closed_ns = T0 + SEC(5) + USEC(30),
+                               .seen_ns = T0 + SEC(5) + USEC(30),
+                               .bytes_in = 9000,
+                               .bytes_out = 200,
+                               .requests = 2,
+                               .reused = 1,
+                               .known = KNOW_ALL & ~(uint32_t)KNOW_REASON,
+                               .state = LIFE_CLOSED,
+                               .close_by = BY_LOCAL,
+                               .close_how = HOW_FIN};
 }
 
 /* Closed by the daemon in the middle of a body: 4096 bytes read, 20068 unread. */
@@ -179,8 +208,14 @@ static struct join_view reset_view(void) {
 
     v.requests = 1;
     v.early_closes = 1;
-    v.end[JOIN_CONNECTOR] = (struct join_end){.bytes = 100, .acked_bytes = 100, .rst_packet = 18, .rst_ns = T0 + SEC(5), .last_payload_packet = 6, .last_payload_ns = T0 + MSEC(1)};
-    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 30000, .acked_bytes = 24164, .last_payload_packet = 19, .last_payload_ns = T0 + SEC(5) + USEC(20)};
+    v.end[JOIN_CONNECTOR] = (struct join_end){.bytes = 100,
+                                              .acked_bytes = 100,
+                                              .rst_packet = 18,
+                                              .rst_ns = T0 + SEC(5),
+                                              .last_payload_packet = 6,
+                                              .last_payload_ns = T0 + MSEC(1)};
+    v.end[JOIN_ACCEPTOR] = (struct join_end){
+        .bytes = 30000, .acked_bytes = 24164, .last_payload_packet = 19, .last_payload_ns = T0 + SEC(5) + USEC(20)};
     return v;
 }
 
@@ -320,7 +355,8 @@ TEST(data_after_close_explains_an_rst_that_followed_the_own_fin) {
 
     v.end[JOIN_CONNECTOR].rst_packet = 30;
     v.end[JOIN_CONNECTOR].rst_ns = T0 + SEC(6);
-    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 12000, .acked_bytes = 9000, .last_payload_packet = 29, .last_payload_ns = T0 + SEC(6)};
+    v.end[JOIN_ACCEPTOR] = (struct join_end){
+        .bytes = 12000, .acked_bytes = 9000, .last_payload_packet = 29, .last_payload_ns = T0 + SEC(6)};
     CHECK_STR(verdict(healthy_claim(), v, cover), "explained rst_sent=0/1@30[data_after_close]");
 }
 
@@ -344,7 +380,11 @@ TEST(the_peers_fin_before_an_own_decision_is_simultaneous_close) {
 TEST(the_peers_rst_after_the_own_close_is_not_held_against_the_claim) {
     struct join_view v = healthy_view();
 
-    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 9000, .acked_bytes = 9000, .last_payload_packet = 15, .rst_packet = 25, .rst_ns = T0 + SEC(5) + MSEC(1)};
+    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 9000,
+                                             .acked_bytes = 9000,
+                                             .last_payload_packet = 15,
+                                             .rst_packet = 25,
+                                             .rst_ns = T0 + SEC(5) + MSEC(1)};
     CHECK_STR(verdict(healthy_claim(), v, cover), "explained rst_received=0/1@25[rst_after_close]");
     /* The FIN that followed proves that the RST was not processed when the program closed. */
     v.end[JOIN_ACCEPTOR].rst_packet = 19;
@@ -359,8 +399,10 @@ TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     struct join_claim l = healthy_claim();
     struct join_view v = healthy_view();
 
-    v.end[JOIN_CONNECTOR] = (struct join_end){.bytes = 5000, .acked_bytes = 3000, .last_payload_packet = 14, .last_payload_ns = T0 + SEC(1)};
-    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 9000, .acked_bytes = 9000, .rst_packet = 20, .rst_ns = T0 + SEC(5)};
+    v.end[JOIN_CONNECTOR] = (struct join_end){
+        .bytes = 5000, .acked_bytes = 3000, .last_payload_packet = 14, .last_payload_ns = T0 + SEC(1)};
+    v.end[JOIN_ACCEPTOR] =
+        (struct join_end){.bytes = 9000, .acked_bytes = 9000, .rst_packet = 20, .rst_ns = T0 + SEC(5)};
     l.bytes_out = 70000;
     l.close_by = BY_REMOTE;
     l.close_how = HOW_RST;
@@ -466,7 +508,9 @@ TEST(a_field_is_compared_only_where_both_know_it) {
         less = result.compared;
         CHECK(!(less & ~all));
         CHECK_EQ(less != all, bit & (KNOW_OPENED | KNOW_CLOSED | KNOW_REQUESTS | KNOW_EARLY_CLOSES | KNOW_BYTES_IN |
-                                     KNOW_BYTES_OUT | KNOW_UNREAD | KNOW_RST_SENT | KNOW_RST_RECEIVED | KNOW_CLOSE) ? 1 : 0);
+                                     KNOW_BYTES_OUT | KNOW_UNREAD | KNOW_RST_SENT | KNOW_RST_RECEIVED | KNOW_CLOSE)
+                                  ? 1
+                                  : 0);
     }
     /* What only the capture lacks. */
     struct join_view v = healthy_view();
@@ -527,7 +571,8 @@ TEST(a_life_that_the_ledger_lacks_counts_only_where_it_should_have_been) {
 
 TEST(every_name_is_there) {
     for (unsigned f = 0; f < N_JOIN_FIELDS; f++) CHECK(strcmp(join_field_name(f), "?"));
-    for (unsigned c = 0; c < N_JOIN_CAUSES; c++) CHECK(strcmp(join_cause_name(c), "?") && strcmp(join_cause_text(c), "?"));
+    for (unsigned c = 0; c < N_JOIN_CAUSES; c++)
+        CHECK(strcmp(join_cause_name(c), "?") && strcmp(join_cause_text(c), "?"));
     for (unsigned v = 0; v < N_JOIN_VERDICTS; v++) CHECK(strcmp(join_verdict_name(v), "?"));
     CHECK_STR(join_field_name(N_JOIN_FIELDS), "?");
     CHECK_STR(join_cause_name(N_JOIN_CAUSES), "?");
