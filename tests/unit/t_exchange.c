@@ -167,7 +167,7 @@ TEST(R81_R82_switching_protocols) {
     struct exchange_request upgrade = {.is_upgrade = true};
     struct said s = exchange_of(upgrade, asked);
     CHECK_EQ(s.verdict, HEAD_SWITCH);
-    CHECK(s.x.switched && !s.x.body_eof);
+    CHECK(s.x.switched && !s.x.body_eof && s.x.body_announced == UNKNOWN_BYTES);
     CHECK_EQ(why(&s.x, false, false), REASON_UPGRADED);
     CHECK_EQ(exchange_of(PLAIN, asked).verdict, HEAD_NO_BODY); /* not asked for */
     CHECK_EQ(exchange_of(upgrade, "HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n").verdict, HEAD_NO_BODY);
