@@ -296,12 +296,18 @@ const struct lifecycle *ledger_find(const struct ledger *l, enum side side, conn
 
 /* ---- the totals ---- */
 
+/* Given up on purpose is no error; a handshake that failed is. */
+bool ledger_is_dial_error(const struct lifecycle *life) {
+    if (life->side != SIDE_UPSTREAM) return false;
+    return life->close_reason == REASON_DIAL_ERROR || (life->close_reason == REASON_TLS_ERROR && !life->tls_ns);
+}
+
 static void count_close(struct ledger_totals *t, const struct lifecycle *life) {
     t->open--;
     t->closes[life->close_reason]++;
     histogram_add(&t->requests_per_conn, life->requests);
-    if (life->side == SIDE_UPSTREAM && life->dialed_ns == 0) t->count[COUNT_DIAL_ERRORS]++;
-    if (!life->rst_sent) return;
+    if (ledger_is_dial_error(life)) t->count[COUNT_DIAL_ERRORS]++;
+    if (!life->rst_sent || !life->unread_bytes) return;
     t->count[COUNT_RST_SENT]++;
     t->count[COUNT_UNREAD_BYTES] += life->unread_bytes;
 }

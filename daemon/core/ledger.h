@@ -45,6 +45,9 @@ void ledger_apply(struct ledger *l, struct lifecycle *life, const struct conn_ev
 void ledger_set_key(struct ledger *l, struct lifecycle *life, const struct connect_key *key);
 void ledger_set_client(struct ledger *l, struct lifecycle *life, const char *tag, const char *user_agent);
 
+/* A closed upstream life whose dial failed: no connection, or no TLS handshake. */
+bool ledger_is_dial_error(const struct lifecycle *life);
+
 const struct ledger_totals *ledger_totals(const struct ledger *l, enum side side);
 void ledger_set_keep(struct ledger *l, size_t keep);
 

@@ -78,23 +78,23 @@ static bool never_stood(const struct lifecycle *l) {
     return l->side != SIDE_DOWNSTREAM && l->dialed_ns == 0 && (l->known & KNOW_OPENED);
 }
 
-/* Who ended it, and how. What the peer did first decides; else it was us, and
- * Linux answers close() with RST where bytes are unread, FIN otherwise. That
- * holds in CLOSE_WAIT too: after the peer's FIN, rst_sent can be true although
- * the peer ended it with a FIN. */
+/* Who ended it, and how: whose FIN or RST was the first on the wire. When the peer
+ * did nothing, it was us, and Linux answers close() with RST where bytes are
+ * unread, FIN otherwise. That holds in CLOSE_WAIT too: after the peer's FIN,
+ * rst_sent can be true although the peer ended it with a FIN. */
 static void closed(struct lifecycle *l, const struct conn_event *ev) {
     end_idle_spell(l, ev->at_ns);
     l->closed_ns = ev->at_ns;
     l->close_reason = (uint8_t)(ev->code < N_REASONS ? ev->code : REASON_NONE);
     l->close_phase = ev->framing <= PHASE_AFTER_BODY ? ev->framing : PHASE_NONE;
     l->unread_bytes = ev->value;
-    l->rst_sent = ev->value > 0 && !l->rst_received;
-    if (l->rst_received) {
+    l->rst_sent = (ev->value > 0 || l->rst_sent) && !l->rst_received;
+    if (l->fin_first || l->fin_sent_first) {
+        l->close_by = l->fin_first ? BY_REMOTE : BY_LOCAL;
+        l->close_how = HOW_FIN;
+    } else if (l->rst_received) {
         l->close_by = BY_REMOTE;
         l->close_how = HOW_RST;
-    } else if (l->fin_received) {
-        l->close_by = BY_REMOTE;
-        l->close_how = HOW_FIN;
     } else if (!never_stood(l)) {
         l->close_by = BY_LOCAL;
         l->close_how = l->rst_sent ? HOW_RST : HOW_FIN;
@@ -158,8 +158,15 @@ void lifecycle_apply(struct lifecycle *l, const struct conn_event *ev) {
     case EV_CLOSE_NOTIFY:
         l->close_notify = true;
         break;
+    case EV_FIN_SENT:
+        l->fin_sent_first = !l->fin_received && !l->rst_received;
+        break;
+    case EV_RST_SENT:
+        l->rst_sent = true;
+        break;
     case EV_FIN_RECEIVED:
         l->fin_received = true;
+        l->fin_first = !l->fin_sent_first && !l->rst_received;
         break;
     case EV_RST_RECEIVED:
         l->rst_received = true;

@@ -143,6 +143,8 @@ struct lifecycle {
     uint8_t body_framing;
     uint8_t close_by, close_how, close_reason, close_phase;
     bool rst_sent, rst_received, fin_received, close_notify;
+    bool fin_first; /* the peer's FIN came before any FIN of ours or RST of either */
+    bool fin_sent_first; /* ours did */
     bool opaque; /* tunnel or upgraded */
 };
 

@@ -57,8 +57,8 @@ void client_close(struct client_conn *c, enum close_reason why, enum close_phase
     stop_deadline(c);
     client_read_off(c);
     if (reset) {
-        struct linger hard = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        stream_reset_at_close(&c->stream);
+        server_event(s, c->life, EV_RST_SENT, 0);
     }
     stream_close(&c->stream, &end);
     if (given_up_in_kernel(c, &end, phase)) phase = PHASE_IN_BODY;
@@ -106,6 +106,7 @@ void client_finish(struct client_conn *c, enum close_reason why) {
     server_h1_back(s, H1_REQUEST, &c->h1);
     c->state = CLIENT_LINGER;
     stream_shut(&c->stream);
+    server_event(s, c->life, EV_FIN_SENT, 0);
     deadline_start(&s->linger_q, &c->deadline, s->now);
     client_read_on(c);
 }

@@ -150,11 +150,11 @@ void relay_fail(struct relay *r, enum reply_kind kind, const char *detail, enum 
         relay_over(r);
         return;
     }
+    live_cancel(r);
     r->after_reason = (uint8_t)why;
     if (r->answered) {
         /* Too late for another answer: what came goes on, and then the end shows that it is not all. */
         bool complete_looking = r->down_framing == DOWN_CLOSE;
-        server_event(s, r->client->life, EV_EARLY_CLOSE, r->body_down);
         r->after = complete_looking ? AFTER_RESET : AFTER_CUT;
     } else {
         bool keep = r->client_keeps && r->upload != UPLOAD_OPEN && why != REASON_BAD_REQUEST;
@@ -297,7 +297,8 @@ void relay_client_gone(struct relay *r, enum io_result how) {
     bool mid_answer = r->answered && (r->state != RELAY_DISCARDING);
     enum close_phase phase = r->answered ? PHASE_IN_BODY : PHASE_IN_REQUEST;
     if (r->state == RELAY_DISCARDING) phase = PHASE_IDLE;
-    if (how == IO_EOF) server_event(s, c->life, EV_FIN_RECEIVED, 0);
+    /* A write that fails with EPIPE: its FIN came, and then its RST. */
+    if (how == IO_EOF || (how == IO_ERROR && c->stream.error == EPIPE)) server_event(s, c->life, EV_FIN_RECEIVED, 0);
     if (how == IO_RESET) server_event(s, c->life, EV_RST_RECEIVED, 0);
     if (mid_answer) server_event(s, c->life, EV_EARLY_CLOSE, taken_down(r));
     if (r->state == RELAY_DIALING) dial_cancel(&r->dial, REASON_CANCELED);

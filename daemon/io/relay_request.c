@@ -222,17 +222,15 @@ void relay_begin(struct client_conn *c, const struct h1_head *head, const uint8_
     note_request(r, head, has_body);
     r->upload = has_body ? UPLOAD_OPEN : UPLOAD_NONE;
     long forwards = max_forwards(head, bytes);
+    h1_begin_body(c->h1, r->is_connect ? FRAMING_NONE : framing, length);
     if (!know_client(r, head, bytes)) {
-        h1_begin_body(c->h1, framing, length);
         answer(r, REPLY_AUTH_REQUIRED, NULL);
     } else if (s->shedding) {
-        h1_begin_body(c->h1, framing, length);
         answer(r, REPLY_INTERNAL, "the ledger's file cannot be written; see the daemon's log");
     } else if (!find_target(r, head, bytes)) {
-        h1_begin_body(c->h1, framing, length);
+        return;
     } else if (forwards == -2) {
         bool options = head->method.len == 7;
-        h1_begin_body(c->h1, framing, length);
         if (options) {
             struct json_out o = {0};
             reply_options(&o, reply_date(s->now + s->to_wall_ns), !r->client_keeps);
@@ -248,13 +246,11 @@ void relay_begin(struct client_conn *c, const struct h1_head *head, const uint8_
             answer(r, REPLY_TRACE, NULL);
         }
     } else if (r->is_connect) {
-        h1_begin_body(c->h1, FRAMING_NONE, 0);
         r->upload = UPLOAD_NONE;
         relay_connect(r);
     } else {
         if (r->rq.is_upgrade) note_upgrade(r, head, bytes);
         write_head(r, head, bytes, framing, length, forwards);
-        h1_begin_body(c->h1, framing, length);
         live_want(r);
     }
 }

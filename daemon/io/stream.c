@@ -90,6 +90,18 @@ uint64_t stream_unread(const struct stream *s) {
 /* tcpi_state, as the kernel counts (RFC 9293's names). */
 enum { STATE_TIME_WAIT = 6, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8, STATE_LAST_ACK = 9, STATE_CLOSING = 11 };
 
+/* TCP_CLOSE before close(): a RST came. Behind a FIN it leaves EPIPE as the
+ * socket's error, else ECONNRESET (tcp_reset() in the kernel). After our own
+ * shutdown, no error at all means that both FINs are through. */
+static void closed_state(const struct stream *s, struct stream_end *end) {
+    int error = s->error;
+    socklen_t len = sizeof error;
+    if (!error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = 0;
+    if (error == ETIMEDOUT || (s->shut && error != ECONNRESET && error != EPIPE)) return;
+    end->rst_received = true;
+    end->fin_received = error == EPIPE && !s->shut;
+}
+
 /* The kernel's view of who ended it so far. A peer's FIN may lie behind unread
  * bytes, and after a RST close() sends nothing, whatever is unread. */
 static void peer_end(const struct stream *s, struct stream_end *end) {
@@ -101,7 +113,7 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
     end->acked_known = len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked;
     switch (info.tcpi_state) {
     case STATE_CLOSE: /* both FINs are through, or a RST came, or the kernel gave up waiting */
-        end->rst_received = !s->shut && s->error != ETIMEDOUT;
+        closed_state(s, end);
         break;
     case STATE_CLOSE_WAIT:
     case STATE_LAST_ACK:
@@ -114,6 +126,12 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
 void stream_shut(struct stream *s) {
     if (s->ssl && !s->tls_failed) SSL_shutdown(s->ssl);
     if (shutdown(s->fd, SHUT_WR) == 0) s->shut = true;
+}
+
+void stream_reset_at_close(struct stream *s) {
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    s->tls_failed = true; /* no close_notify: the end is meant to look abrupt */
+    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
 void stream_close(struct stream *s, struct stream_end *end) {

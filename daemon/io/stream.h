@@ -43,6 +43,9 @@ bool stream_pending(const struct stream *s);
 /* Sends our FIN (after close_notify if TLS); reading goes on. */
 void stream_shut(struct stream *s);
 
+/* Makes stream_close send a RST, whatever was read. */
+void stream_reset_at_close(struct stream *s);
+
 /* What stream_close found out just before close(2). */
 struct stream_end {
     uint64_t unread;   /* bytes in the kernel's receive queue (SIOCINQ): what makes Linux answer with RST */

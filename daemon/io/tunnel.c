@@ -92,6 +92,7 @@ static void settle(struct way *w) {
     if (!w->shut) {
         w->shut = true;
         stream_shut(w->to);
+        server_event(t->s, w->to_life, EV_FIN_SENT, 0);
     }
     if (t->up.shut && t->down.shut) tunnel_end(t, reason(t));
 }
@@ -102,9 +103,16 @@ static void passed(struct way *w, size_t n) {
     server_event(w->t->s, w->to_life, EV_BYTES_OUT, n);
 }
 
+/* One end broke; a RST of its is passed on as a RST to the other. */
 static void broken(struct way *w, const struct stream *at, struct lifecycle *life, int error) {
-    if (error == ECONNRESET || at->reset) server_event(w->t->s, life, EV_RST_RECEIVED, 0);
-    tunnel_end(w->t, reason(w->t));
+    struct tunnel *t = w->t;
+    if (error == ECONNRESET || at->reset) {
+        bool from_client = at == &t->client->stream;
+        server_event(t->s, life, EV_RST_RECEIVED, 0);
+        stream_reset_at_close(from_client ? &t->upstream->stream : &t->client->stream);
+        server_event(t->s, from_client ? t->upstream->life : t->client->life, EV_RST_SENT, 0);
+    }
+    tunnel_end(t, reason(t));
 }
 
 /* What is held goes on. False if the tunnel ended. */

@@ -246,13 +246,14 @@ static void add_life(struct sums *s, const struct lifecycle *life) {
     s->open += !is_closed;
     s->closes[life->close_reason] += is_closed;
     s->count[COUNT_CONNECTIONS]++;
-    s->count[COUNT_DIAL_ERRORS] += is_closed && life->side == SIDE_UPSTREAM && !life->dialed_ns;
+    s->count[COUNT_DIAL_ERRORS] += is_closed && life->side == SIDE_UPSTREAM && (life->close_reason == REASON_DIAL_ERROR ||
+                                    (life->close_reason == REASON_TLS_ERROR && !life->tls_ns));
     s->count[COUNT_REQUESTS] += life->requests;
     s->count[COUNT_RESPONSES] += life->responses;
     s->count[COUNT_REUSED] += lifecycle_reused(life);
     s->count[COUNT_RETRIES] += life->retries;
     s->count[COUNT_EARLY_CLOSES] += life->early_closes;
-    s->count[COUNT_RST_SENT] += life->rst_sent;
+    s->count[COUNT_RST_SENT] += life->rst_sent && life->unread_bytes;
     s->count[COUNT_UNREAD_BYTES] += life->rst_sent ? life->unread_bytes : 0;
     s->count[COUNT_RST_RECEIVED] += life->rst_received;
     s->count[COUNT_BYTES_IN] += life->bytes_in;

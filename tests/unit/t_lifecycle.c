@@ -98,15 +98,45 @@ TEST(the_last_body_is_of_the_last_response) {
     CHECK_EQ(l.early_closes, 1);
 }
 
-TEST(a_reset_from_the_peer_decides_over_its_fin_and_over_unread_bytes) {
+TEST(a_reset_from_the_peer_decides_over_unread_bytes) {
     dialed();
-    at(0, EV_FIN_RECEIVED, 0);
     at(0, EV_RST_RECEIVED, 0);
     closed(REASON_READ_ERROR, PHASE_IN_BODY, 10);
     CHECK_EQ(l.close_by, BY_REMOTE);
     CHECK_EQ(l.close_how, HOW_RST);
     CHECK(!l.rst_sent);
     CHECK_EQ(l.unread_bytes, 10);
+}
+
+TEST(the_first_signal_on_the_wire_decides_and_a_later_reset_is_told_beside_it) {
+    dialed();
+    at(0, EV_FIN_RECEIVED, 0);
+    at(0, EV_RST_RECEIVED, 0);
+    closed(REASON_READ_ERROR, PHASE_IN_BODY, 0);
+    CHECK_EQ(l.close_by, BY_REMOTE);
+    CHECK_EQ(l.close_how, HOW_FIN);
+    CHECK(l.rst_received);
+    dialed();
+    at(0, EV_FIN_SENT, 0);
+    at(0, EV_RST_RECEIVED, 0);
+    closed(REASON_REQUEST_CLOSE, PHASE_IDLE, 0);
+    CHECK_EQ(l.close_by, BY_LOCAL);
+    CHECK_EQ(l.close_how, HOW_FIN);
+    CHECK(l.rst_received);
+    dialed();
+    at(0, EV_FIN_SENT, 0);
+    at(0, EV_FIN_RECEIVED, 0);
+    closed(REASON_REQUEST_CLOSE, PHASE_IDLE, 0);
+    CHECK_EQ(l.close_by, BY_LOCAL);
+}
+
+TEST(a_reset_on_purpose_is_a_reset_without_unread_bytes) {
+    dialed();
+    at(0, EV_RST_SENT, 0);
+    closed(REASON_SERVER_CLOSED, PHASE_IN_BODY, 0);
+    CHECK(l.rst_sent);
+    CHECK_EQ(l.close_by, BY_LOCAL);
+    CHECK_EQ(l.close_how, HOW_RST);
 }
 
 TEST(after_the_peers_fin_the_close_is_its_own_even_where_unread_bytes_make_an_rst) {

@@ -23,6 +23,8 @@ X(RETRIED, "retried", 1, "Its request failed here and is sent again on another c
 X(UPGRADED, "upgraded", 1, "101 Switching Protocols: opaque from here on.")
 X(TUNNEL, "tunnel", 1, "CONNECT was answered: opaque from here on.")
 X(CLOSE_NOTIFY, "close_notify", 1, "The peer's TLS close_notify.")
+X(FIN_SENT, "fin_sent", 1, "Our FIN is out; what the peer sends is still read.")
+X(RST_SENT, "rst_sent", 1, "We end it with a RST on purpose: nothing else would show that a body is incomplete.")
 X(FIN_RECEIVED, "fin_received", 1, "The peer's FIN was seen.")
 X(RST_RECEIVED, "rst_received", 1, "The peer's RST was seen.")
 X(ENDED, "closed", 1, "The end; code: enum close_reason, value: unread bytes.")

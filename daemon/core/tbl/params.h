@@ -71,7 +71,7 @@ X(proxy, max_clients, INT, "10000", 1, 1000000, "connections", LIVE, "",
 X(proxy, header_timeout, DURATION, "10s", 0, DAYS(1), "duration", LIVE, "",
   "How long a request head may take from its first byte to its last.")
 X(proxy, client_idle_timeout, DURATION, "180s", 0, DAYS(365), "duration", LIVE, "",
-  "How long a client connection may be idle, or take nothing of a response, before it is closed.")
+  "How long a client connection may be idle between requests before it is closed; one that takes nothing of a response is left alone, as by Go, since it is what is looked for.")
 X(proxy, max_request_header_bytes, SIZE, "64k", 1024, MIB(16), "bytes", LIVE, "",
   "The largest request head that is accepted; a larger one is answered 431.")
 X(proxy, via, BOOL, "on", 0, 1, "", LIVE, "",
