@@ -550,7 +550,10 @@ void web_free(struct web **wp) {
         close(l->fd);
         free(l);
     }
-    for (struct web_conn *c; (c = TAILQ_FIRST(&w->conns));) conn_free(c);
+    for (struct web_conn *c = TAILQ_FIRST(&w->conns), *next; c; c = next) {
+        next = TAILQ_NEXT(c, link);
+        conn_free(c);
+    }
     if (w->spare_fd >= 0) close(w->spare_fd);
     json_out_free(&w->scratch);
     free(w);
