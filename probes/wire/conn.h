@@ -76,6 +76,7 @@ struct dir {
     uint8_t waited;    /* segments that came while a hole was there */
 
     uint64_t left;     /* of a body or record */
+    uint64_t sent;     /* highest offset that any segment of it stood at */
     uint64_t edge;     /* of the other's stream: the right edge that this end's window allowed */
     int64_t zero_since_ns;
     uint64_t last_payload_packet;

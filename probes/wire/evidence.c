@@ -20,6 +20,7 @@ const char *early_verdict_name(enum early_verdict v) {
     case EARLY_FIN_AFTER_COMPLETE: return "fin_after_complete";
     case EARLY_RST_AFTER_COMPLETE: return "rst_after_complete";
     case EARLY_NO_RESPONSE: return "no_response";
+    case EARLY_OPEN: return "open";
     case EARLY_UNKNOWN: return "unknown";
     }
     return "unknown";

@@ -29,6 +29,7 @@ enum early_verdict {
     EARLY_FIN_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's FIN */
     EARLY_RST_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's RST: given up, or abandoned, or SO_LINGER 0 */
     EARLY_NO_RESPONSE,        /* ambiguous: the client left before the response head; whether a body was to come is not known */
+    EARLY_OPEN,               /* not yet: no end of the client's is in the capture, and a body was under way or delivered */
     EARLY_UNKNOWN,            /* the capture has no view of the last exchange: a gap, TLS, not HTTP/1 */
 };
 

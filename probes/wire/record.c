@@ -11,14 +11,19 @@ static const struct dir *server_dir(const struct conn *c) {
     return &c->dir[!c->client];
 }
 
-/* One byte more than was ever seen was acknowledged: a FIN that is not in the
- * capture, or a lost byte. Nobody can tell. */
+/* More than was ever seen was acknowledged, or stands before a later segment of this
+ * end: bytes that are not in the capture, and perhaps a FIN, which counts as one. */
 static bool tail_is_unclear(const struct dir *d) {
-    return d->fin_off == NO_OFFSET && d->acked == d->max_end + 1 && d->acked > d->next;
+    return d->fin_off == NO_OFFSET && (d->acked > d->max_end || d->sent > d->max_end);
 }
 
 static bool client_ended(const struct conn *c) {
     return client_dir(c)->close_had != NO_OFFSET;
+}
+
+/* Something shows that an end of the client's is missing from the capture. */
+static bool client_end_is_lost(const struct conn *c) {
+    return !client_ended(c) && tail_is_unclear(client_dir(c));
 }
 
 /* ---- who closed ---- */
@@ -58,25 +63,32 @@ static bool messages_visible(const struct conn *c) {
     return c->protocol == PROTO_HTTP1 || c->protocol == PROTO_NONE;
 }
 
-static enum early_verdict find_early(const struct conn *c, const struct closing *closing) {
+/* The client's end, as it stood to the last answer. */
+static enum early_verdict judge_end(const struct conn *c, const struct closing *closing) {
     const struct dir *cd = client_dir(c), *sd = server_dir(c);
-    bool server_first = closing->by == BY_REMOTE;
+    bool server_first = closing->by == BY_REMOTE, waits = c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET);
+    bool had_any = cd->close_ack < 0 || c->response_at < cd->close_had;
 
-    if (!messages_visible(c) || c->incomplete & INCOMPLETE_END || !closing->known) return EARLY_UNKNOWN;
-    if (!client_ended(c) || c->tunnelled) return EARLY_NO;
-    if (c->n_requests == 0) return c->requests_lost && c->protocol != PROTO_NONE ? EARLY_UNKNOWN : c->requests_lost ? EARLY_UNKNOWN : EARLY_NO;
     if (cd->reading == READ_LOST || (sd->reading == READ_LOST && c->responses_lost)) return EARLY_UNKNOWN;
-    if (c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET)) { /* no answer begun */
-        if (c->responses_lost && c->n_responses == 0 && c->incomplete & INCOMPLETE_START) return EARLY_UNKNOWN;
-        return server_first ? EARLY_NO : EARLY_NO_RESPONSE;
-    }
+    if (waits && c->responses_lost && c->n_responses == 0) return EARLY_UNKNOWN; /* its answer may have begun before the capture */
+    if (waits || !had_any) return server_first ? EARLY_NO : EARLY_NO_RESPONSE;
     if (!c->response_known) return EARLY_UNKNOWN;
-    if (c->response_at >= cd->close_had && cd->close_ack >= 0 && c->response_at != 0) return EARLY_NO_RESPONSE;
-    if (c->response_at == 0 && cd->close_had == 0 && cd->close_ack >= 0) return EARLY_NO_RESPONSE;
     if (c->response_end == NO_OFFSET) return server_first ? EARLY_NO : EARLY_IN_BODY;
     if (c->response_end > cd->close_had && cd->close_ack >= 0) return server_first ? EARLY_UNKNOWN : EARLY_IN_BODY;
     if (c->body == 0) return EARLY_NO;
     return cd->rst_packet && c->rst_cause != RST_CAUSE_DATA_AFTER_CLOSE ? EARLY_RST_AFTER_COMPLETE : EARLY_FIN_AFTER_COMPLETE;
+}
+
+static enum early_verdict find_early(const struct conn *c, const struct closing *closing) {
+    bool idle_and_empty = c->pending_n == 0 && c->body == 0 && c->response_known && !c->responses_lost;
+
+    if (!messages_visible(c) || c->incomplete & INCOMPLETE_END || !closing->known) return EARLY_UNKNOWN;
+    if (c->n_requests == 0)
+        return c->requests_lost ? EARLY_UNKNOWN : client_ended(c) || server_dir(c)->rst_packet ? EARLY_NO : EARLY_OPEN;
+    if (c->tunnelled) return EARLY_NO;
+    if (client_end_is_lost(c)) return EARLY_UNKNOWN;
+    if (client_ended(c)) return judge_end(c, closing);
+    return server_dir(c)->rst_packet || idle_and_empty ? EARLY_NO : EARLY_OPEN;
 }
 
 /* What the first RST comes from, where the segments around it did not say (tcp.c). */
@@ -100,6 +112,7 @@ static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
     case EARLY_RST_AFTER_COMPLETE:
     case EARLY_UNKNOWN: e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE; break;
     case EARLY_NO:
+    case EARLY_OPEN:
     case EARLY_NO_RESPONSE:
     case EARLY_FIN_AFTER_COMPLETE: e->rst_cause_likely = RST_CAUSE_ABORT; break;
     }

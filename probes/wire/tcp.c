@@ -414,6 +414,7 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
         d->flags |= DIR_BASED;
     }
     off = offset_of(d, s->flags & TCP_SYN ? s->seq + 1 : s->seq);
+    if (off > (int64_t)d->sent && off <= (int64_t)d->max_end + PLAUSIBLE && d->flags & DIR_BASED) d->sent = (uint64_t)off;
     if (s->flags & TCP_ACK) take_ack(c, from, s);
     zeek_segment(c, from, s);
     take_window(c, from, s);

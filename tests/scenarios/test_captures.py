@@ -96,7 +96,7 @@ def check_connection(c, where, rec, truth, edited):
     # Whether a body was given up can be seen while some of it is outstanding, and not after.
     if truth["early_close"] is not None:
         c.same(where, "early_closes", rec["early_closes"], int(truth["early_close"]),
-               hidden or ev["early_close"] in ("fin_after_complete", "rst_after_complete", "no_response"))
+               hidden or ev["early_close"] in ("fin_after_complete", "rst_after_complete", "no_response", "open"))
     reasons = [close.get("reason")] + [t.get("reason") for t in close.get("then", []) if t["side"] == "client"]
     reasons = [r for r in reasons if r]
     if reasons and "client" in resets:
