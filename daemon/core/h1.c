@@ -451,7 +451,7 @@ static size_t allowed(const struct h1 *h, size_t at, size_t len) {
     return room < len - at ? at + (size_t)room : len;
 }
 
-/* One more part of a head. H1_MORE also when it failed, or when the state changed. */
+/* One more part of a head. True: its end, or the next part's turn; false: no bytes are left, or it failed. */
 static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
     size_t to = allowed(h, *at, len);
     if (h->state == ST_START_LINE) {
@@ -473,6 +473,7 @@ static bool head_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at)
     return false;
 }
 
+/* The same for a trailer: true at its end. */
 static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *at) {
     size_t to = allowed(h, *at, len);
     enum block_end end = take_block(h, data, to, at, false);

@@ -1,11 +1,16 @@
 /* HTTP/1 framing over bytes: where a message's head and body begin and end.
  *
  * One struct h1 follows one direction of one connection, message after message.
- * It copies nothing and keeps no bytes: spans are offsets from the first byte of
- * the message, so a caller that wants to read them keeps the head's bytes
- * together. Strict: llhttp without its lenient flags, and our own checks where
- * that is not strict enough for requests (design: ambiguous framing is refused,
- * never guessed). For responses transport-semantics.md R41-R44, R60 decide.
+ * It keeps no head (only a line or value that comes in pieces is put together inside):
+ * spans are offsets from the first byte of the message, so a caller that wants to read
+ * them keeps the head's bytes together.
+ *
+ * Strict: llhttp in strict mode, and our own checks where that is not strict enough;
+ * of a request nothing ambiguous is accepted, ever. For responses transport-semantics.md
+ * R41-R44 and R60 decide, and Go's reading of them: a lone LF may end a line of a
+ * head there. What Go lets pass in a response and this refuses, since a proxy would have to
+ * pass it on: folded lines, control characters, names that are no tokens, a lone LF in
+ * chunked framing, versions other than 1.0 and 1.1.
  *
  *     step = h1_feed(h, data, len, &used)
  *
