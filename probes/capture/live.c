@@ -1,6 +1,7 @@
 #include "capture/live.h"
 
 #include <pcap/pcap.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ static int32_t link_type_of(int dlt) {
 }
 
 static bool set_up(struct live *l, uint32_t snaplen, const char *filter, char *error) {
+    char why[PCAP_ERRBUF_SIZE] = "";
     struct bpf_program program;
     int rc;
 
@@ -43,6 +45,11 @@ static bool set_up(struct live *l, uint32_t snaplen, const char *filter, char *e
     if (!link_type_name(l->link_type)) {
         snprintf(error, CAPTURE_TEXT, "%s: link type %d (%s), which cannot be read", l->interface, l->link_type,
                  pcap_datalink_val_to_name(l->link_type) ? pcap_datalink_val_to_name(l->link_type) : "no name");
+        return false;
+    }
+    /* Blocking, libpcap may wait for a first packet for ever, signals or not. */
+    if (pcap_setnonblock(l->pcap, 1, why) < 0) {
+        snprintf(error, CAPTURE_TEXT, "%s: %.200s", l->interface, why);
         return false;
     }
     if (!filter) return true;
@@ -93,6 +100,11 @@ enum capture_step live_next(struct live *l, struct capture_packet *out) {
 
     if (l->fault[0]) return CAPTURE_END;
     rc = pcap_next_ex(l->pcap, &h, &data);
+    if (rc == 0) {
+        struct pollfd ready = {.fd = pcap_get_selectable_fd(l->pcap), .events = POLLIN};
+
+        if (poll(&ready, 1, WAIT_MS) > 0) rc = pcap_next_ex(l->pcap, &h, &data);
+    }
     if (rc == 0) return CAPTURE_WAIT;
     if (rc == PCAP_ERROR_BREAK) return CAPTURE_END;
     if (rc < 0) {

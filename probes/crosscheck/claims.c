@@ -139,6 +139,21 @@ static bool take_line(void *arg, const char *line, size_t len) {
     return claims_line(s->c, line, len, s->error);
 }
 
+static bool pass_over(void *arg, const char *line, size_t len) {
+    (void)arg;
+    (void)line;
+    (void)len;
+    return true;
+}
+
+bool claims_reachable(const char *host_port, char error[CLAIMS_TEXT]) {
+    char why[FETCH_TEXT] = "";
+
+    if (fetch_lines(host_port, "/healthz", pass_over, NULL, why)) return true;
+    snprintf(error, CLAIMS_TEXT, "%s", why);
+    return false;
+}
+
 bool claims_fetch(struct claims *c, const char *host_port, char error[CLAIMS_TEXT]) {
     struct line_sink sink = {c, error};
     char why[FETCH_TEXT] = "";

@@ -28,6 +28,9 @@ bool claims_read_file(struct claims *c, const char *path, char error[CLAIMS_TEXT
 /* The same from GET /ledger on host:port; covers the time until the call. */
 bool claims_fetch(struct claims *c, const char *host_port, char error[CLAIMS_TEXT]);
 
+/* Is there an admin endpoint that answers? False, with the reason in `error`. */
+bool claims_reachable(const char *host_port, char error[CLAIMS_TEXT]);
+
 /* One line, with or without its newline; for the two above. */
 bool claims_line(struct claims *c, const char *line, size_t len, char error[CLAIMS_TEXT]);
 

@@ -142,30 +142,47 @@ static int parse_options(int argc, char **argv, struct options *o) {
 
 /* --- Input ------------------------------------------------------------------------- */
 
-static struct capture *live; /* for the signal handler */
+static volatile sig_atomic_t stopped;
 
 static void stop_live(int sig) {
     (void)sig;
-    if (live) capture_stop(live);
+    stopped = 1;
 }
 
+#define WHOLE_PACKETS 262144
 static struct capture *open_capture(const struct options *o) {
     char error[CAPTURE_TEXT] = "";
     struct sigaction stop = {.sa_handler = stop_live};
     struct capture *c;
 
-    c = o->interface ? capture_open_live(o->interface, "tcp", 0, error) : capture_open(o->pcap, o->n_pcap, error);
+    if (o->interface)
+        c = capture_open_live(o->interface, "tcp", WHOLE_PACKETS, error);
+    else
+        c = capture_open(o->pcap, o->n_pcap, error);
     if (!c) {
         complain("%s%s", error, "");
         return NULL;
     }
     if (o->interface) {
-        live = c;
         sigaction(SIGINT, &stop, NULL);
         sigaction(SIGTERM, &stop, NULL);
-        if (!o->duration_ns && isatty(STDERR_FILENO)) fputs("capturing; Ctrl-C ends it\n", stderr);
+        fprintf(stderr, "connleak crosscheck: capturing on %s%s\n", o->interface,
+                o->duration_ns ? "" : " until interrupted");
     }
     return c;
+}
+
+/* Before a long capture is made: will there be a ledger to hold against it? */
+static bool probe_ledger(const struct options *o) {
+    char error[CLAIMS_TEXT] = "";
+
+    if (o->ledger && (!strcmp(o->ledger, "-") || !access(o->ledger, R_OK))) return true;
+    if (o->admin && claims_reachable(o->admin, error)) return true;
+    if (o->ledger)
+        complain("%s: %s", o->ledger, strerror(errno));
+    else
+        complain("%s%s", error, "");
+    return false;
 }
 
 static bool read_ledger(const struct options *o, struct claims *claims) {
@@ -180,7 +197,7 @@ static bool read_ledger(const struct options *o, struct claims *claims) {
 #define LEDGER_FILE_LAG_US 500000
 
 /* Faults of the capture's files, told one a line; true if there are any. */
-static bool tell_faults(const struct capture *c) {
+static bool tell_faults(const struct capture *c, const struct feed_counts *counts) {
     bool any = false;
 
     for (size_t i = 0; i < capture_n_sources(c); i++) {
@@ -189,6 +206,13 @@ static bool tell_faults(const struct capture *c) {
         capture_source(c, i, &s);
         if (!*s.fault) continue;
         complain("%s: %s", s.path, s.fault);
+        any = true;
+    }
+    if (counts->unsupported) {
+        char type[16];
+
+        snprintf(type, sizeof type, "%d", counts->unsupported_type);
+        complain("packets of link type %s cannot be read%s", type, "");
         any = true;
     }
     return any;
@@ -210,16 +234,17 @@ static int run(const struct options *o, struct capture *c, struct claims *claims
                struct verdicts *x) {
     struct report r = {
         .x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
+    struct views_until until = {o->duration_ns, o->interface ? &stopped : NULL};
     bool faulty;
 
-    /* A file that is wrong is told before a long capture is read; a live daemon is asked after it. */
+    /* A file that is wrong is told before a long capture is read; of a live one, the ledger is asked for afterwards. */
     if (!o->interface && !read_ledger(o, claims)) return EXIT_USAGE;
-    views_read(views, c, o->duration_ns, isatty(STDERR_FILENO));
+    views_read(views, c, &until, isatty(STDERR_FILENO));
     if (o->interface) {
         if (o->ledger) usleep(LEDGER_FILE_LAG_US);
         if (!read_ledger(o, claims)) return EXIT_USAGE;
     }
-    faulty = tell_faults(c);
+    faulty = tell_faults(c, &views->counts);
     count_lost(&r);
     verdicts_make(x, claims, views, o->slack_ns, r.lost);
     if (o->json)
@@ -246,9 +271,8 @@ int crosscheck_main(int argc, char **argv) {
     if (!x || !o.pcap) abort();
     code = parse_options(argc, argv, &o);
     if (code == EXIT_FINE) {
-        c = open_capture(&o);
+        c = !o.interface || probe_ledger(&o) ? open_capture(&o) : NULL;
         code = c ? run(&o, c, &claims, &views, x) : EXIT_USAGE;
-        live = NULL;
         if (c) capture_close(&c);
     }
     claims_free(&claims);

@@ -42,7 +42,6 @@ static void add(struct views *v, const struct wire_record *rec) {
         if (!v->lives || !v->views) abort();
     }
     v->gaps += e->local.gaps + e->remote.gaps;
-    v->duplicates += e->local.duplicates + e->remote.duplicates;
     v->lives[v->n] = (struct join_life){.flow = l->flow,
                                         .opened_ns = clamp_time(l->opened_ns ? l->opened_ns : e->first_ns),
                                         .closed_ns = clamp_time(l->closed_ns),
@@ -74,31 +73,6 @@ static void take_finished(struct views *v, struct wire *w) {
     }
 }
 
-static void take_packet(struct views *v, struct wire *w, const struct capture_packet *p) {
-    struct wire_segment seg;
-
-    v->packets++;
-    if (!v->first_ns || p->at_ns < v->first_ns) v->first_ns = clamp_time(p->at_ns);
-    if (p->at_ns > v->last_ns) v->last_ns = clamp_time(p->at_ns);
-    switch (link_decode(p, &seg)) {
-    case LINK_TCP:
-        v->tcp_packets++;
-        wire_feed(w, &seg);
-        take_finished(v, w);
-        break;
-    case LINK_FRAGMENT:
-        v->fragments++;
-        break;
-    case LINK_CUT:
-    case LINK_MALFORMED:
-    case LINK_UNSUPPORTED:
-        v->undecoded++;
-        break;
-    case LINK_OTHER:
-        break;
-    }
-}
-
 static int64_t now_ns(void) {
     struct timespec t;
 
@@ -115,46 +89,65 @@ static void tell_progress(const struct views *v, const struct capture *c, bool l
         read += s.bytes;
         size += s.size;
     }
-    fprintf(stderr, "\r%llu packets, %llu MiB", (unsigned long long)v->packets, (unsigned long long)(read >> 20));
+    fprintf(stderr, "\r%llu packets, %llu MiB", (unsigned long long)v->counts.packets,
+            (unsigned long long)(read >> 20));
     if (size) fprintf(stderr, " of %llu", (unsigned long long)(size >> 20));
     fprintf(stderr, ", %zu connections%s", v->n, last ? "\n" : " ");
 }
 
-#define PROGRESS_EVERY MSEC(250)
+/* What the capture covers: from the first packet of its sources to the last. */
+static void take_span(struct views *v, const struct capture *c) {
+    for (size_t i = 0; i < capture_n_sources(c); i++) {
+        struct capture_source s;
 
-void views_read(struct views *v, struct capture *c, int64_t duration_ns, bool progress) {
+        capture_source(c, i, &s);
+        if (!s.packets) continue;
+        if (!v->first_ns || s.first_ns < v->first_ns) v->first_ns = clamp_time(s.first_ns);
+        if (s.last_ns > v->last_ns) v->last_ns = clamp_time(s.last_ns);
+    }
+}
+
+#define PROGRESS_EVERY MSEC(250)
+#define DRAIN_FOR      SEC(1)
+
+static bool is_time(const struct views_until *until, int64_t since) {
+    return (until->stop && *until->stop) || (until->duration_ns && now_ns() - since >= until->duration_ns);
+}
+
+/* The loop over the packets; finished connections are taken as they come. */
+static void read_packets(struct views *v, struct capture *c, struct wire *w, const struct views_until *until,
+                         bool progress) {
+    bool is_live = until->stop || until->duration_ns;
+    int64_t began = now_ns(), told = began, ends = 0;
+
+    for (;;) {
+        enum capture_step step = feed_some(c, w, &v->counts);
+        int64_t now;
+
+        take_finished(v, w);
+        if (step == CAPTURE_END) break;
+        if (!ends && is_live && is_time(until, began)) ends = now_ns() + DRAIN_FOR;
+        if (ends && (step == CAPTURE_WAIT || now_ns() >= ends)) break;
+        if (!progress) continue;
+        now = now_ns();
+        if (now - told < PROGRESS_EVERY) continue;
+        tell_progress(v, c, false);
+        told = now;
+    }
+    if (told != began) tell_progress(v, c, true);
+}
+
+void views_read(struct views *v, struct capture *c, const struct views_until *until, bool progress) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
-    int64_t began = now_ns(), now = began, told = began;
-    struct capture_packet p;
     struct wire *w;
-    bool more = true;
 
     limits.exchanges = false;
     w = wire_new(&limits);
-    while (more) {
-        switch (capture_next(c, &p)) {
-        case CAPTURE_PACKET:
-            take_packet(v, w, &p);
-            break;
-        case CAPTURE_END:
-            more = false;
-            break;
-        case CAPTURE_WAIT:
-        case CAPTURE_FAULT:
-            break;
-        }
-        if ((!duration_ns && !progress) || (v->packets & 1023 && !duration_ns)) continue;
-        now = now_ns();
-        if (duration_ns && now - began >= duration_ns) more = false;
-        if (progress && now - told >= PROGRESS_EVERY) {
-            tell_progress(v, c, false);
-            told = now;
-        }
-    }
+    read_packets(v, c, w, until, progress);
     wire_finish(w);
     take_finished(v, w);
     wire_free(&w);
-    if (progress && told != began) tell_progress(v, c, true);
+    take_span(v, c);
 }
 
 void views_free(struct views *v) {

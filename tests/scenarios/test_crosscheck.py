@@ -797,3 +797,30 @@ def test_ten_thousand_requests_with_a_tenth_closed_early_agree_with_their_packet
     live.daemon.wait(20)
     code, out, err = live.crosscheck("--ledger", live.ledger)
     assert code == 0, out + err
+
+
+def test_a_live_capture_agrees_with_a_live_ledger(live):
+    watch = subprocess.Popen(["ip", "netns", "exec", live.net.names["proxy"], CONNLEAK, "crosscheck", "--interface", "any",
+                              "--admin", "127.0.0.1:9128", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert b"capturing on any" in watch.stderr.readline()
+        assert live.load(1000, 4, False).strip() == "[]"
+        live.quiet()
+        watch.send_signal(signal.SIGINT)
+        out, err = watch.communicate(timeout=30)
+    finally:
+        watch.kill()
+    result = json.loads(out)
+    assert result["captures"][0]["dropped"] == 0, err
+    assert result["packets_lost_counted"] is True
+    assert watch.returncode == 0, result["summary"]
+    assert result["verdicts"]["agree"] > 500 and result["verdicts"]["incomplete"] == 0, result["summary"]
+    # Our own look at the admin endpoint is on `lo`, and no part of the ledger.
+    assert "127.0.0.1:9128" in [e["at"] for e in result["not_compared"]["only_in_capture"]["endpoints"]]
+
+
+def test_a_live_capture_is_not_begun_without_a_ledger():
+    code, out, err = crosscheck("--interface", "lo", "--admin", "127.0.0.1:1", "--duration", "60s")
+    assert code == 2 and out == "" and "127.0.0.1:1" in err
+    code, out, err = crosscheck("--interface", "lo", "--ledger", "/nonexistent/ledger", "--duration", "60s")
+    assert code == 2 and "/nonexistent/ledger" in err
