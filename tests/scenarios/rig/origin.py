@@ -318,6 +318,8 @@ class Origin:
         except Exception as error:  # shown by check()
             if not self._stopped:
                 conn.failure = error
+                conn.own_end = conn.own_end or "S"
+                conn.ended.set()
         finally:
             os.close(conn._wake)
             if not self._stopped and conn.own_end != "X":
