@@ -158,6 +158,12 @@ static bool fin_waited_for_data(const struct pair *p) {
            end_ns(own) - own->last_payload_ns <= p->slack;
 }
 
+/* The peer's RST followed its own FIN, for which the end was closing just then. */
+static bool rst_came_at_close(const struct pair *p) {
+    return fin_first(p->peer) && p->peer->rst_packet && !is_open(p->l) && p->l->close_how == HOW_FIN &&
+           within(p->l->closed_ns, on_ledger_clock(p, p->peer->rst_ns), AN_INSTANT);
+}
+
 /* An RST of either end stopped the end while it was sending: bytes were not
  * acknowledged, or the window left no room, or its last bytes had just gone out. */
 static bool reset_while_sending(const struct pair *p) {
@@ -439,6 +445,8 @@ static void compare_rst_received(struct pair *p) {
             cause = JOIN_CAUSE_RST_AFTER_CLOSE;
         else if (closed_unaware_of(p, peer->rst_ns))
             cause = JOIN_CAUSE_SIMULTANEOUS_CLOSE;
+        else if (rst_came_at_close(p))
+            cause = JOIN_CAUSE_ARRIVED_AT_CLOSE;
         else if (outlived_record(p, peer->rst_ns))
             cause = JOIN_CAUSE_AFTER_LEDGER;
         differs(p, JOIN_RST_RECEIVED, 0, 1, peer->rst_packet, cause);

@@ -395,6 +395,24 @@ TEST(the_peers_rst_after_the_own_close_is_not_held_against_the_claim) {
     CHECK_STR(verdict(healthy_claim(), v, cover), "disagree rst_received=0/1@19 close.by=1/2@19 close.how=1/2@19");
 }
 
+TEST(an_rst_an_instant_behind_the_peers_fin_may_have_come_at_the_close) {
+    struct join_claim l = healthy_claim();
+    struct join_view v = healthy_view();
+
+    /* The peer's FIN, its RST, and nothing of this end: its close() found the socket reset. */
+    v.end[JOIN_CONNECTOR].fin_packet = 0;
+    v.end[JOIN_CONNECTOR].fin_ns = 0;
+    v.end[JOIN_ACCEPTOR].rst_packet = 22;
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5) + USEC(56);
+    l.close_by = BY_REMOTE;
+    CHECK_STR(verdict(l, v, cover), "explained rst_received=0/1@22[arrived_at_close]");
+    l.close_how = HOW_RST; /* who says so has seen the RST */
+    CHECK_STR(verdict(l, v, cover), "disagree rst_received=0/1@22 close.how=2/1@21");
+    l.close_how = HOW_FIN;
+    l.closed_ns = T0 + SEC(5) + MSEC(20); /* time enough to have seen it */
+    CHECK_STR(verdict(l, v, cover), "disagree rst_received=0/1@22");
+}
+
 TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     struct join_claim l = healthy_claim();
     struct join_view v = healthy_view();

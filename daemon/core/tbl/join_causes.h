@@ -7,7 +7,7 @@ X(NONE, "none", "No known cause: the two disagree.")
 X(DATA_AFTER_CLOSE, "data_after_close",
   "The end had closed with FIN; bytes came later, and its kernel answered them with RST.")
 X(ARRIVED_AT_CLOSE, "arrived_at_close",
-  "Bytes arrived between the end's last look at its receive queue and its close().")
+  "Bytes, or an RST behind a FIN, arrived between the end's last look at its socket and its close().")
 X(SIMULTANEOUS_CLOSE, "simultaneous_close",
   "The peer's FIN or RST had arrived, or was on its way, when the end closed by a decision of its own.")
 X(RST_AFTER_CLOSE, "rst_after_close", "The peer's RST came when the end had closed its socket already.")
