@@ -244,12 +244,16 @@ static void feed_file(struct daemon *d) {
     struct ledger_file_trouble t;
     if (!d->file) return;
     ledger_file_offer(d->file, s->ledger, s->to_wall_ns); /* what is left over wakes on_file_ready */
-    s->shedding = ledger_owed(s->ledger) > (size_t)d->conf->ledger.keep;
+    enum ledger_file_load load = ledger_file_load(d->file, s->ledger);
+    s->shedding = load != LEDGER_FILE_FINE;
+    s->ledger_full = load == LEDGER_FILE_FULL;
     if (ledger_file_trouble(d->file, &t))
         log_limited(&d->said_file, s->now, LEVEL_ERROR, "ledger",
                     "%s %s: %s, for %lld s; records wait in memory%s", t.doing, d->conf->ledger.file,
                     strerror(t.error), (long long)((s->now - t.since_ns) / SEC(1)),
-                    s->shedding ? ", and new requests are answered 503" : "");
+                    s->ledger_full ? ", and new clients wait"
+                    : s->shedding  ? ", and new requests are answered 503"
+                                   : "");
 }
 
 static void on_file_ready(evutil_socket_t fd, short what, void *arg) {

@@ -17,8 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPTS 64               /* before others get their turn */
-#define OWN_DESCRIPTORS 200      /* listeners, admin clients, pipes, files, name servers */
+#define ACCEPTS           64     /* before others get their turn */
+#define OWN_DESCRIPTORS   200    /* listeners, admin clients, pipes, files, name servers */
 #define PAUSE_WITHOUT_FDS 100000 /* microseconds */
 
 struct listener {
@@ -122,13 +122,17 @@ static void resume(evutil_socket_t fd, short what, void *arg) {
     event_add(((struct listener *)arg)->event, NULL);
 }
 
-/* No descriptor for a newcomer: those in the backlog wait a little, instead of the loop spinning over them. */
+/* Those in the backlog wait a little, instead of the loop spinning over them. */
 static void pause_accepting(struct listener *l) {
     struct timeval tv = {0, PAUSE_WITHOUT_FDS};
-    log_limited(&l->s->said_fds, l->s->now, LEVEL_ERROR, "proxy",
-                "out of descriptors: new clients wait; raise the limit (ulimit -n, LimitNOFILE=)");
     event_del(l->event);
     event_add(l->resume, &tv);
+}
+
+static void out_of_descriptors(struct listener *l) {
+    log_limited(&l->s->said_fds, l->s->now, LEVEL_ERROR, "proxy",
+                "out of descriptors: new clients wait; raise the limit (ulimit -n, LimitNOFILE=)");
+    pause_accepting(l);
 }
 
 static void take(struct listener *l, int fd, const struct sockaddr_storage *ss) {
@@ -154,6 +158,10 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *ss) 
 static void on_acceptable(evutil_socket_t lfd, short what, void *arg) {
     (void)what;
     struct listener *l = arg;
+    if (l->s->ledger_full) { /* the log says so, about the file */
+        pause_accepting(l);
+        return;
+    }
     server_enter(l->s);
     for (int i = 0; i < ACCEPTS; i++) {
         struct sockaddr_storage ss = {0};
@@ -164,7 +172,7 @@ static void on_acceptable(evutil_socket_t lfd, short what, void *arg) {
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            pause_accepting(l);
+            out_of_descriptors(l);
         else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
             log_limited(&l->said_error, l->s->now, LEVEL_ERROR, "proxy", "accept: %s", strerror(errno));
         if (errno != ECONNABORTED) break;

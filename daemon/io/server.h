@@ -90,6 +90,8 @@ struct server {
     bool driving; /* live_drive is on the stack */
     bool draining; /* SIGTERM came */
     bool shedding; /* no new work: the ledger's file is behind */
+    /* So far behind that no connection may begin, since its record would need memory. */
+    bool ledger_full;
 
     struct deadline_queue head_q;     /* a request head under way: proxy.header_timeout */
     struct deadline_queue idle_q;     /* a client between requests: proxy.client_idle_timeout */

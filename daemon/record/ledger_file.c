@@ -40,6 +40,7 @@ struct ledger_file {
     uint64_t batch_from; /* sequence number of the batch's first record */
     uint64_t written;    /* records before it are in the file */
     bool want_wake, want_reopen;
+    int64_t busy_since_ns;
     bool busy;     /* the thread is out of the lock, in a system call perhaps */
     bool stopping; /* all is handed over: the thread ends when it is written */
     bool give_up;  /* the thread ends now */
@@ -242,6 +243,7 @@ static void *writer(void *arg) {
         f->want_reopen = false;
         if (f->writing.len == 0) take_batch(f);
         f->busy = true;
+        f->busy_since_ns = monotonic_ns();
         pthread_mutex_unlock(&f->lock);
         int error = attempt(f, want_reopen, &doing);
         uint64_t n_lines = f->sent ? count_lines(f->writing.data, f->sent) : 0;
@@ -341,8 +343,18 @@ void ledger_file_woken(struct ledger_file *f) {
 bool ledger_file_trouble(struct ledger_file *f, struct ledger_file_trouble *out) {
     pthread_mutex_lock(&f->lock);
     *out = f->trouble;
+    if (out->error == 0 && f->busy && monotonic_ns() - f->busy_since_ns >= LEDGER_FILE_STUCK)
+        *out = (struct ledger_file_trouble){.error = EINPROGRESS, .doing = "write", .since_ns = f->busy_since_ns};
     pthread_mutex_unlock(&f->lock);
     return out->error != 0;
+}
+
+/* A disk that works may be behind for as long as a batch takes, and that is no trouble. */
+enum ledger_file_load ledger_file_load(struct ledger_file *f, const struct ledger *l) {
+    struct ledger_file_trouble t;
+    size_t owed = ledger_owed(l);
+    if (owed > LEDGER_FILE_OWED_MAX) return LEDGER_FILE_FULL;
+    return owed > 0 && ledger_file_trouble(f, &t) ? LEDGER_FILE_SHED : LEDGER_FILE_FINE;
 }
 
 void ledger_file_reopen(struct ledger_file *f) {

@@ -9,8 +9,7 @@
  * The loop's part:
  *   - when connections have closed, at most every LEDGER_FILE_EVERY: ledger_file_offer;
  *   - ledger_file_fd readable: ledger_file_woken, then ledger_file_offer again;
- *   - ledger_file_trouble(f): say so once a minute; with ledger_owed(l) over a
- *     bound, shed new work.
+ *   - after each offer, ledger_file_trouble: say so once a minute; ledger_file_load: shed new work.
  * All functions are for the loop's thread. None waits for the disk but
  * ledger_file_stop. */
 #ifndef CONNLEAK_LEDGER_FILE_H
@@ -43,14 +42,25 @@ void ledger_file_woken(struct ledger_file *f); /* takes the wake-up off the desc
 /* Records before this sequence number are in the file. */
 uint64_t ledger_file_written(struct ledger_file *f);
 
-/* Is the last attempt to write a failure, and since when do they fail? */
+/* Is the last attempt to write a failure, and since when do they fail? An attempt
+ * that has not come back for LEDGER_FILE_STUCK is one too, with EINPROGRESS. */
+#define LEDGER_FILE_STUCK SEC(1)
 struct ledger_file_trouble {
     int error;         /* errno of the last attempt */
     const char *doing; /* "open" or "write": static text */
     int64_t since_ns;  /* CLOCK_MONOTONIC of the first failure in this row */
-    uint64_t attempts;
+    uint64_t attempts; /* that have failed */
 };
 bool ledger_file_trouble(struct ledger_file *f, struct ledger_file_trouble *out);
+
+/* How much work may be taken, judged by what the ledger holds for this file alone. */
+enum ledger_file_load {
+    LEDGER_FILE_FINE, /* all of it */
+    LEDGER_FILE_SHED, /* the file is in trouble and the ledger over its bound: no new requests */
+    LEDGER_FILE_FULL, /* LEDGER_FILE_OWED_MAX over it: no new connections either, for their records need memory */
+};
+#define LEDGER_FILE_OWED_MAX 65536
+enum ledger_file_load ledger_file_load(struct ledger_file *f, const struct ledger *l);
 
 /* Closes the file and opens its path again, for rotation: records handed over
  * before go to the old file unless writing to it fails. */

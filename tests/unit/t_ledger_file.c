@@ -101,6 +101,7 @@ TEST(every_closed_record_is_written_and_then_released) {
     CHECK_EQ(ledger_first_closed(l), 1); /* nothing was lost though 4 are kept */
     CHECK_EQ(ledger_owed(l), 96);
     ledger_file_offer(f, l, SEC(1767323045));
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_FINE);
     WAIT_UNTIL(ledger_file_written(f) == 101);
     CHECK(ledger_file_offer(f, l, 0));
     CHECK_EQ(ledger_first_closed(l), 97);
@@ -284,6 +285,7 @@ static void fill_and_recover(int full_error, void (*make_room)(void)) {
     CHECK(!ledger_file_offer(f, l, 0));
     CHECK_EQ(ledger_first_closed(l), next); /* what is not written stays */
     CHECK(ledger_owed(l) > 0);
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_SHED);
     struct pollfd p = {.fd = ledger_file_fd(f), .events = POLLIN};
     CHECK_EQ(poll(&p, 1, (int)(PATIENCE / MSEC(1))), 1);
     ledger_file_woken(f);
@@ -297,6 +299,7 @@ static void fill_and_recover(int full_error, void (*make_room)(void)) {
     make_room();
     while (!offer_and_wait(f)) {}
     CHECK(!ledger_file_trouble(f, &t));
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_FINE);
     CHECK_EQ(ledger_file_stop(&f, l, 0, PATIENCE), 0);
     next = 1;
     check_file(path, &next);
@@ -484,8 +487,19 @@ TEST(a_pipe_gets_every_byte_in_order_and_a_reader_that_stops_blocks_nobody) {
     check_file(copied, &next);
     CHECK_EQ(next, 501);
 
+    struct ledger_file_trouble t;
+    CHECK(!ledger_file_trouble(f, &t));
     close_some(500);
-    ledger_file_offer(f, l, 0); /* nobody reads now: the thread hangs in write */
+    ledger_file_offer(f, l, 0);                         /* nobody reads now: the thread hangs in write */
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_FINE); /* which may be the disk's pace */
+    WAIT_UNTIL(ledger_file_trouble(f, &t));
+    CHECK_EQ(t.error, EINPROGRESS);
+    CHECK(t.since_ns > 0 && t.since_ns <= clock_now() - LEDGER_FILE_STUCK);
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_SHED);
+    close_some(LEDGER_FILE_OWED_MAX);
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_FULL);
+    ledger_file_offer(f, l, 0);
+    CHECK_EQ(ledger_file_load(f, l), LEDGER_FILE_FULL);
     int64_t start = clock_now();
     CHECK(ledger_file_stop(&f, l, 0, MSEC(50)) > 0);
     CHECK(clock_now() - start < SEC(10));
