@@ -127,7 +127,7 @@ FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))
 $(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
 $(FUZZERS): ALL_LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
 
-tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text
+tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text $(B)/tests/prop/pool_script
 fuzzers: $(FUZZERS)
 
 # --- what is needed ---

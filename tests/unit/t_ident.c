@@ -155,6 +155,7 @@ TEST(addresses_are_written_in_the_shortest_form) {
     CHECK_STR(round_trip("[1:0:0:2:3:0:0:4]:80"), "[1::2:3:0:0:4]:80");
     CHECK_STR(round_trip("[64:ff9b::1.2.3.4]:80"), "[64:ff9b::102:304]:80");
     CHECK_STR(round_trip("[0:0:0:0:0:ffff:7f00:1]:80"), "[::ffff:127.0.0.1]:80");
+    CHECK_STR(round_trip("[1:2:3:4:5:6:7::]:80"), "[1:2:3:4:5:6:7:0]:80");
 }
 
 TEST(addresses_that_are_none) {
@@ -222,6 +223,7 @@ TEST(unix_has_no_address) {
     struct endpoint e = {.family = ADDR_UNIX};
     char buf[ENDPOINT_TEXT_MAX];
     CHECK_STR(endpoint_text(&e, buf), "unix");
+    CHECK_STR(endpoint_text(&(struct endpoint){0}, buf), "?");
 }
 
 int main(void) {

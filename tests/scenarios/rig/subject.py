@@ -17,7 +17,6 @@ from .wait import until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 DAEMON = os.environ.get("CONNLEAKD", os.path.join(ROOT, "build", "connleakd"))
-GOREF_SOURCE = os.path.join(ROOT, "tests", "tools", "goref", "main.go")
 
 # The vectors speak of a zero-value Transport; what it lacks is what these say.
 ZERO_VALUE = {"max_idle_conns": 0, "idle_conn_timeout": "0", "tls_handshake_timeout": "0",
@@ -29,15 +28,16 @@ def go_available():
     return None if shutil.which("go") else "no `go` here to build the reference with (Debian: golang)"
 
 
-def build_goref():
-    """Build the reference if its source is newer than the program; returns its path."""
-    out = os.path.join(ROOT, "build", "goref")
-    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(GOREF_SOURCE):
+def build_go(name):
+    """Build tests/tools/NAME/main.go if it is newer than the program; returns the program's path."""
+    source = os.path.join(ROOT, "tests", "tools", name, "main.go")
+    out = os.path.join(ROOT, "build", name)
+    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
         os.makedirs(os.path.dirname(out), exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="goref") as cache:
+        with tempfile.TemporaryDirectory(prefix=name) as cache:
             env = dict(os.environ, GO111MODULE="off", GOCACHE=cache, GOPATH=cache, GOFLAGS="", GOPROXY="off")
-            made = os.path.join(cache, "goref")
-            subprocess.run(["go", "build", "-o", made, GOREF_SOURCE], env=env, check=True)
+            made = os.path.join(cache, name)
+            subprocess.run(["go", "build", "-o", made, source], env=env, check=True)
             shutil.move(made, out)
     return out
 
@@ -98,7 +98,7 @@ class GoRef(Subject):
     name = "go"
 
     def __init__(self, upstream_ca=None, flush_interval=None, verbose=False, **pool):
-        argv = [build_goref()]
+        argv = [build_go("goref")]
         for key, value in pool.items():
             argv.append(f"-{key}={str(value).lower() if isinstance(value, bool) else value}")
         if upstream_ca:
