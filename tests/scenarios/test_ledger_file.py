@@ -66,10 +66,13 @@ def test_a_full_disk_sheds_new_work_and_loses_no_record(ending, serve, tmp_path)
     assert subject.fetch(origin.url()).status == 503
     written = records(path)  # whole lines, although the limit lies within one
     assert 10 < len(written) < 2 * served
-    said = [line for line in subject.err if str(path) in line and "File too large" in line]
-    assert len(said) == 1, subject.log()  # once a minute
+
+    def said():
+        return [line for line in subject.err if str(path) in line and "File too large" in line]
+    until(said, subject.log)
     metrics = subject.get("/metrics")["upstream"]  # it is still there to be asked
     assert metrics["requests"] == served
+    assert len(said()) == 1, subject.log()  # once a minute
 
     set_size_limit(subject.pid, resource.RLIM_INFINITY)
     until(lambda: subject.fetch(origin.url()).status == 200, "work to be taken again")
