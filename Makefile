@@ -120,7 +120,7 @@ $(B)/tests/prop/t_pool_model: $(addprefix $(B)/tests/prop/,random_driver.o naive
 ADMIN_TESTS := $(addprefix $(B)/tests/unit/,t_admin t_admin_lists t_admin_web)
 $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counters.o
 $(ADMIN_TESTS): TEST_LIBS := -levent
-$(B)/tests/unit/t_admin_target: $(B)/daemon/admin/target.o
+$(B)/tests/unit/t_admin_target $(B)/tests/fuzz/f_admin_target: $(B)/daemon/admin/target.o
 
 # Fuzz targets: plain programs that take files, or libFuzzer's (tests/fuzz/onefile.c says how).
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))

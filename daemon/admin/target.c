@@ -108,7 +108,7 @@ static bool split_host(const char *text, size_t len, char *host, size_t size) {
         end = text + host_len;
         len -= host_len;
     }
-    if (host_len == 0 || host_len >= size) return false;
+    if (host_len == 0 || host_len >= size || memchr(text, '\0', host_len)) return false;
     memcpy(host, text, host_len);
     host[host_len] = '\0';
     if (len == 0) return true;
@@ -123,10 +123,11 @@ bool host_is_own(const char *host, size_t len, const struct endpoint *local) {
     char name[256];
     uint8_t addr[16] = {0};
     if (!split_host(host, len, name, sizeof name)) return false;
+    if (host[0] == '[')
+        return inet_pton(AF_INET6, name, addr) == 1 &&
+               (memcmp(addr, loopback6, 16) == 0 || (local->family == ADDR_V6 && memcmp(addr, local->addr, 16) == 0));
     if (inet_pton(AF_INET, name, addr) == 1)
         return addr[0] == 127 || (local->family == ADDR_V4 && memcmp(addr, local->addr, 4) == 0);
-    if (inet_pton(AF_INET6, name, addr) == 1)
-        return memcmp(addr, loopback6, 16) == 0 || (local->family == ADDR_V6 && memcmp(addr, local->addr, 16) == 0);
     size_t n = strlen(name);
     if (name[n - 1] == '.') name[n - 1] = '\0';
     return strcasecmp(name, "localhost") == 0;

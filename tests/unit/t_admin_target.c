@@ -89,7 +89,7 @@ TEST(hosts_that_are_not) {
         "", ":9128", "evil.example", "evil.example:9128", "localhost.evil.example", "xlocalhost", "localhostx",
         "127.0.0.1.evil.example", "127.0.0.1@evil.example", "10.1.2.4", "128.0.0.1", "0.0.0.0", "[::]", "[::2]",
         "[::1", "::1", "[::1]x", "[::1]x:80", "localhost:80x", "localhost:123456", "localhost:80:80", "127.1",
-        "0x7f.0.0.1", "2130706433", "[127.0.0.1]x", "localhost..", ".", "[]", "[fd00::8]",
+        "0x7f.0.0.1", "2130706433", "[127.0.0.1]", "[localhost]", "localhost..", ".", "[]", "[fd00::8]",
     };
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
         CHECK(!own(foreign[i], "10.1.2.3:9128"));
@@ -97,6 +97,8 @@ TEST(hosts_that_are_not) {
     }
     CHECK(!own("10.1.2.3", "[fd00::7]:80"));
     CHECK(!own("10.1.2.3", NULL));
+    CHECK(!host_is_own("\0", 1, &(struct endpoint){.family = ADDR_V4}));
+    CHECK(!host_is_own("localhost\0.evil.example", 23, &(struct endpoint){.family = ADDR_V4}));
     char long_name[600];
     memset(long_name, 'a', sizeof long_name);
     long_name[sizeof long_name - 1] = '\0';
