@@ -119,6 +119,7 @@ static int on_piece(struct h1 *h, const char *at, size_t len, bool keep) {
         h->span = (struct h1_span){(uint32_t)off, 0};
         h->span_at = p;
         h->carry_len = 0;
+        h->trimmed = 0;
     } else if (off != h->span.off + h->span.len) {
         /* Only a fold could do that, and take_block lets none come here. */
         return fail(h, H1_E_OBS_FOLD, h->block_from + off), -1;

@@ -62,8 +62,8 @@ struct h1_span {
     uint32_t off, len;
 };
 struct h1_field {
-    struct h1_span name, value; /* value without surrounding blanks */
-    uint16_t known;             /* enum h1_name */
+    struct h1_span name, value;   /* value without surrounding blanks */
+    uint16_t known;               /* enum h1_name */
     uint16_t named_in_connection; /* 1: a Connection field of this head names it */
 };
 
@@ -74,34 +74,34 @@ struct h1_head {
     uint32_t bytes;                        /* of the whole head, blank line included */
     uint16_t status;                       /* responses */
     uint8_t major, minor;
-    bool is_head, is_connect, is_safe; /* method HEAD; CONNECT; GET, HEAD, OPTIONS or TRACE */
+    bool is_head, is_connect, is_safe;              /* method HEAD; CONNECT; GET, HEAD, OPTIONS or TRACE */
     bool conn_close, conn_keep_alive, conn_upgrade; /* tokens of Connection */
-    bool has_upgrade, is_websocket; /* Upgrade field present; one equal to websocket */
-    bool expect_continue;           /* Expect: 100-continue on HTTP/1.1 */
-    bool te_trailers;               /* TE has the token trailers */
-    bool chunked;                   /* Transfer-Encoding is the single value chunked, on HTTP/1.1 */
+    bool has_upgrade, is_websocket;                 /* Upgrade field present; one equal to websocket */
+    bool expect_continue;                           /* Expect: 100-continue on HTTP/1.1 */
+    bool te_trailers;                               /* TE has the token trailers */
+    bool chunked;                                   /* Transfer-Encoding is the single value chunked, on HTTP/1.1 */
     bool has_idempotency_key;
-    struct h1_span host;            /* value of Host; len 0 if absent or empty */
+    struct h1_span host; /* value of Host; len 0 if absent or empty */
     bool has_host;
-    uint64_t content_length;        /* UNKNOWN_BYTES if absent, or overruled by chunked; equal duplicates count once */
+    uint64_t content_length; /* UNKNOWN_BYTES if absent, or overruled by chunked; equal duplicates count once */
 };
 
 enum h1_error {
     H1_E_NONE,
-    H1_E_START_LINE,      /* method, target, version or status line is malformed */
-    H1_E_VERSION,         /* a version that is not 1.0 or 1.1 */
-    H1_E_FIELD_NAME,      /* invalid characters, or a blank before the colon */
-    H1_E_FIELD_VALUE,     /* a bare CR, LF or NUL, or another control character */
-    H1_E_OBS_FOLD,        /* a folded field line */
-    H1_E_LINE_END,        /* a bare CR or LF where CRLF belongs */
-    H1_E_HOST,            /* missing on HTTP/1.1, given twice, or not a host */
-    H1_E_CONTENT_LENGTH,  /* not a number, too large, or given twice with different values */
+    H1_E_START_LINE,         /* method, target, version or status line is malformed */
+    H1_E_VERSION,            /* a version that is not 1.0 or 1.1 */
+    H1_E_FIELD_NAME,         /* invalid characters, or a blank before the colon */
+    H1_E_FIELD_VALUE,        /* a bare CR, LF or NUL, or another control character */
+    H1_E_OBS_FOLD,           /* a folded field line */
+    H1_E_LINE_END,           /* a bare CR or LF where CRLF belongs */
+    H1_E_HOST,               /* missing on HTTP/1.1, given twice, or not a host */
+    H1_E_CONTENT_LENGTH,     /* not a number, too large, or given twice with different values */
     H1_E_LENGTH_AND_CHUNKED, /* both Content-Length and Transfer-Encoding, in a request */
     H1_E_TRANSFER_ENCODING,  /* a coding that is not the single, final chunked */
-    H1_E_CHUNK,           /* a bad chunk size, extension or chunk end */
-    H1_E_TRAILER,         /* a bad or too large trailer block, or a request's that frames or routes */
-    H1_E_HEAD_TOO_LARGE,  /* more than max_head_bytes, or too many fields */
-    H1_E_TRUNCATED,       /* the stream ended inside a message */
+    H1_E_CHUNK,              /* a bad chunk size, extension or chunk end */
+    H1_E_TRAILER,            /* a bad or too large trailer block, or a request's that frames or routes */
+    H1_E_HEAD_TOO_LARGE,     /* more than max_head_bytes, or too many fields */
+    H1_E_TRUNCATED,          /* the stream ended inside a message */
     N_H1_ERRORS
 };
 
