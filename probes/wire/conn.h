@@ -184,7 +184,7 @@ struct wire {
     uint32_t n_chunks, free_list;
     uint32_t linger_first, linger_last, n_linger;
     uint32_t tombs_at;
-    uint64_t *tombs;          /* hashes of connections that ended not long ago */
+    uint32_t *tombs;          /* hashes of connections that ended not long ago */
 
     size_t held_bytes;
     struct h1 *spare[2][32];  /* parsers that nobody uses */

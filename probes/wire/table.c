@@ -110,10 +110,10 @@ void conn_give(struct wire *w, uint32_t index) {
 /* Connections whose record is made already: a late segment of one must not look
  * like a new connection that began before the capture. */
 bool table_is_tomb(const struct wire *w, uint32_t hash) {
-    return w->tombs && w->tombs[hash % TOMBS] == (uint64_t)hash + 1;
+    return w->tombs && w->tombs[hash % TOMBS] == (hash | 1);
 }
 
 void table_bury(struct wire *w, uint32_t hash) {
     if (!w->tombs && !(w->tombs = calloc(TOMBS, sizeof *w->tombs))) abort();
-    w->tombs[hash % TOMBS] = (uint64_t)hash + 1;
+    w->tombs[hash % TOMBS] = hash | 1; /* 0 is none */
 }
