@@ -481,8 +481,8 @@ static bool trailer_step(struct h1 *h, const uint8_t *data, size_t len, size_t *
     if (end == BLOCK_DONE) return true;
     if (end == BLOCK_BAD)
         h->fault.error = h->fault.error == H1_E_LINE_END ? H1_E_LINE_END : H1_E_TRAILER;
-    else if (to < len)
-        fail(h, H1_E_TRAILER, h->pos);
+    else if (h->pos - h->block_from >= h->limits.max_trailer_bytes)
+        fail(h, H1_E_TRAILER, h->pos); /* full and not at its end: Go waits for no byte more (R60, T56) */
     return false;
 }
 
