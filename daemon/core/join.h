@@ -112,7 +112,9 @@ enum join_blind {
     JOIN_BLIND_START = 1 << 0, /* it began before */
     JOIN_BLIND_END = 1 << 1,   /* it was open when the capture ended, or its end was not captured */
     JOIN_BLIND_GAPS = 1 << 2,  /* bytes or a direction are missing */
+    JOIN_BLIND_CUT = 1 << 3,   /* packets were cut by the snap length */
 };
+#define N_JOIN_BLINDS 4
 
 /* What the capture shows. Times are the capture's. */
 struct join_view {

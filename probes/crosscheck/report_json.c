@@ -32,7 +32,7 @@ static void put_time(struct json_out *o, int64_t ns) {
 /* --- Sums -------------------------------------------------------------------------- */
 
 static void put_verdicts(struct json_out *o, const struct verdicts *x) {
-    static const char *const blind[3] = {"start_outside", "end_outside", "gaps"};
+    static const char *const blind[N_JOIN_BLINDS] = {"start_outside", "end_outside", "gaps", "cut_packets"};
 
     JO_KEY(o, "verdicts");
     jo_object(o);
@@ -45,7 +45,7 @@ static void put_verdicts(struct json_out *o, const struct verdicts *x) {
     jo_object_end(o);
     JO_KEY(o, "incomplete");
     jo_object(o);
-    for (unsigned b = 0; b < 3; b++)
+    for (unsigned b = 0; b < N_JOIN_BLINDS; b++)
         if (x->blind[b]) key_u64(o, blind[b], x->blind[b]);
     jo_object_end(o);
 }

@@ -194,11 +194,12 @@ static void print_explained(const struct page *p) {
 }
 
 static void print_incomplete(const struct page *p) {
-    static const char *const why[3] = {"began before the capture", "had not ended when the capture did",
-                                       "have bytes or a direction that the capture lacks"};
+    static const char *const why[N_JOIN_BLINDS] = {"began before the capture", "had not ended when the capture did",
+                                                   "have bytes or a direction that the capture lacks",
+                                                   "have packets that the snap length cut (tcpdump -s 0)"};
     char num[GROUPED_MAX];
 
-    for (unsigned bit = 0; bit < 3; bit++)
+    for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++)
         if (p->r->x->blind[bit])
             fprintf(p->out, "%-15s %s %s: nothing differs in what was seen\n", "incomplete",
                     grouped(p->r->x->blind[bit], num), why[bit]);

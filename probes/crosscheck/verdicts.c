@@ -142,7 +142,7 @@ static void check_pair(struct checker *k, const struct join_life *claim, const s
     sum_resets(x, l, v);
     if (r.verdict == JOIN_VERDICT_EXPLAINED) x->causes[r.diff[0].cause]++;
     if (r.verdict == JOIN_VERDICT_INCOMPLETE)
-        for (unsigned bit = 0; bit < 3; bit++) x->blind[bit] += v->blind >> bit & 1;
+        for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++) x->blind[bit] += v->blind >> bit & 1;
     count(k, claim, view, r.verdict);
 }
 

@@ -43,7 +43,7 @@ struct verdicts {
     uint64_t connections;             /* that were compared, or should have been */
     uint64_t counts[N_JOIN_VERDICTS]; /* their sum is `connections` */
     uint64_t causes[N_JOIN_CAUSES];   /* explained connections, by their first cause */
-    uint64_t blind[3];                /* incomplete ones by bit of enum join_blind */
+    uint64_t blind[N_JOIN_BLINDS];    /* incomplete ones by bit of enum join_blind */
     uint64_t fields[N_JOIN_FIELDS], wrong[N_JOIN_FIELDS], excused[N_JOIN_FIELDS]; /* compared; of these */
     struct outside outside_capture, outside_ledger; /* in the ledger only; in the capture only */
     struct reset_sums resets[N_SIDES];

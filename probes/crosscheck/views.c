@@ -26,8 +26,9 @@ static uint32_t blind_spots(const struct wire_evidence *e) {
 
     if (missing & INCOMPLETE_START) blind |= JOIN_BLIND_START;
     if (missing & (INCOMPLETE_END | INCOMPLETE_CAPTURE_ENDED)) blind |= JOIN_BLIND_END;
-    if (missing & (INCOMPLETE_GAP_IN | INCOMPLETE_GAP_OUT | INCOMPLETE_SNAPLEN | INCOMPLETE_ONE_WAY | INCOMPLETE_LIMIT))
+    if (missing & (INCOMPLETE_GAP_IN | INCOMPLETE_GAP_OUT | INCOMPLETE_ONE_WAY | INCOMPLETE_LIMIT))
         blind |= JOIN_BLIND_GAPS;
+    if (missing & INCOMPLETE_SNAPLEN) blind |= JOIN_BLIND_CUT;
     return blind;
 }
 
@@ -41,7 +42,7 @@ static void add(struct views *v, const struct wire_record *rec) {
         v->views = realloc(v->views, v->room * sizeof *v->views);
         if (!v->lives || !v->views) abort();
     }
-    v->gaps += e->local.gaps + e->remote.gaps;
+    if (!(e->incomplete & INCOMPLETE_SNAPLEN)) v->gaps += e->local.gaps + e->remote.gaps;
     v->lives[v->n] = (struct join_life){.flow = l->flow,
                                         .opened_ns = clamp_time(l->opened_ns ? l->opened_ns : e->first_ns),
                                         .closed_ns = clamp_time(l->closed_ns),

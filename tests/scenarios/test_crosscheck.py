@@ -814,7 +814,8 @@ def test_a_live_capture_agrees_with_a_live_ledger(live):
     assert result["captures"][0]["dropped"] == 0, err
     assert result["packets_lost_counted"] is True
     assert watch.returncode == 0, result["summary"]
-    assert result["verdicts"]["agree"] > 500 and result["verdicts"]["incomplete"] == 0, result["summary"]
+    verdicts = result["verdicts"]
+    assert verdicts["agree"] > 200 and verdicts["agree"] + verdicts["explained"] == result["compared"], result["summary"]
     # Our own look at the admin endpoint is on `lo`, and no part of the ledger.
     assert "127.0.0.1:9128" in [e["at"] for e in result["not_compared"]["only_in_capture"]["endpoints"]]
 

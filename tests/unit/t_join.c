@@ -437,6 +437,37 @@ TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     CHECK_STR(verdict(l, v, cover), "disagree bytes_out=4999/5000@14");
 }
 
+TEST(a_fin_may_be_discarded_with_the_bytes_before_it) {
+    struct join_claim l = healthy_claim();
+    struct join_view v = healthy_view();
+
+    l.known |= KNOW_REASON;
+    l.close_reason = REASON_TUNNEL;
+    l.opaque = true;
+    l.bytes_out = 70000;
+    l.rst_received = true;
+    v.end[JOIN_CONNECTOR].fin_packet = 0;
+    v.end[JOIN_CONNECTOR].fin_ns = 0;
+    v.end[JOIN_CONNECTOR].acked_bytes = 100;
+    v.end[JOIN_ACCEPTOR].fin_packet = 0;
+    v.end[JOIN_ACCEPTOR].fin_ns = 0;
+    v.end[JOIN_ACCEPTOR].rst_packet = 25;
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5) + MSEC(2);
+    CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/200@12[discarded_by_rst] "
+                                    "close.by=1/2@25[simultaneous_close] close.how=1/2@25[discarded_by_rst]");
+}
+
+TEST(what_goes_through_a_tunnel_is_not_counted) {
+    struct join_claim l = healthy_claim();
+
+    l.opaque = true;
+    l.requests = l.reused = 0;
+    CHECK_STR(verdict(l, healthy_view(), cover), "agree");
+    CHECK(!(result.compared & (1u << JOIN_REQUESTS | 1u << JOIN_REUSED | 1u << JOIN_EARLY_CLOSES)));
+    l.requests = 1; /* a request of its own, then an upgrade: that is counted */
+    CHECK_STR(verdict(l, healthy_view(), cover), "disagree requests=1/2@12 reused=0/1@12");
+}
+
 TEST(a_fin_waits_behind_data) {
     struct join_claim l = accepted(healthy_claim(), 200, 9000);
     struct join_view v = healthy_view();

@@ -12,7 +12,7 @@ X(SIMULTANEOUS_CLOSE, "simultaneous_close",
   "The peer's FIN or RST had arrived, or was on its way, when the end closed by a decision of its own.")
 X(RST_AFTER_CLOSE, "rst_after_close", "The peer's RST came when the end had closed its socket already.")
 X(DISCARDED_BY_RST, "discarded_by_rst",
-  "An RST ended the connection while the end was sending: bytes written were still in its kernel and never left.")
+  "An RST ended the connection while the end was sending: bytes, or the FIN behind them, never left its kernel.")
 X(FIN_BEHIND_DATA, "fin_behind_data",
   "The end had closed; its kernel still had bytes to deliver before the FIN.")
 X(BEFORE_CAPTURE, "before_capture", "The connection is older than the capture.")
