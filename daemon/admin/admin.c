@@ -2,6 +2,7 @@
 #include "admin.h"
 
 #include "answers.h"
+#include "log/log.h"
 #include "record/conn_json.h"
 #include "target.h"
 #include "web.h"
@@ -130,9 +131,11 @@ static void post_close_idle(struct admin *a, struct web_conn *c) {
     pool_counts(a->env.pool, &before);
     a->env.close_idle(a->env.arg);
     pool_counts(a->env.pool, &after);
+    unsigned closed = before.idle > after.idle ? before.idle - after.idle : 0;
+    log_info("admin", "POST /close_idle: %u idle connections closed", closed);
     struct json_out *o = empty(a);
     jo_object(o);
-    JO_KEY(o, "closed"), jo_u64(o, before.idle > after.idle ? before.idle - after.idle : 0);
+    JO_KEY(o, "closed"), jo_u64(o, closed);
     jo_object_end(o);
     jo_line(o);
     web_reply(c, 200, JSON_TYPE, NULL, o);
@@ -142,6 +145,7 @@ static void post_reset_peaks(struct admin *a, struct web_conn *c) {
     struct pool_peaks peaks;
     a->env.reset_peaks(a->env.arg);
     pool_peaks(a->env.pool, &peaks);
+    log_info("admin", "POST /reset_peaks: peaks begin anew");
     struct json_out *o = empty(a);
     jo_object(o);
     JO_KEY(o, "peak_open"), jo_u64(o, peaks.open);

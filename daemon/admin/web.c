@@ -453,7 +453,8 @@ static struct web_conn *to_give_way(struct web *w) {
     static const enum web_state order[] = {WEB_LINGER, WEB_IDLE, WEB_HEAD};
     struct web_conn *c;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
-        TAILQ_FOREACH(c, &w->conns, link) if (c->state == order[i]) return c;
+        TAILQ_FOREACH (c, &w->conns, link)
+            if (c->state == order[i]) return c;
     return NULL;
 }
 

@@ -139,6 +139,21 @@ def open_tunnel(client, origin):
     assert client.read_exactly(4) == b"ping"
 
 
+def test_records_are_what_their_schema_says(daemon, serve):
+    record_schema = schema.load("connleak.conn-1.json")
+    origin, proxy = serve(serve_all), daemon()
+    with proxy.client() as open_one:
+        assert open_one.ask(origin.url("/5")).response().status == 200
+        traffic(proxy, origin, healthy=3, early=2)
+        with proxy.client() as client:
+            open_tunnel(client, serve(echo_four))
+            records = proxy.ledger()
+        assert {record["state"] for record in records} >= {"closed", "idle", "opaque"}
+        for record in records:
+            schema.check(record, record_schema)
+            schema.check(proxy.get(f"/connections/{record['id']}"), record_schema)
+
+
 def test_tunnels(daemon, serve):
     origin, proxy = serve(echo_four), daemon()
     with proxy.client() as client:

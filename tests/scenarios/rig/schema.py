@@ -103,6 +103,7 @@ RULES = {
     "additionalProperties": _additional, "propertyNames": _names, "items": _items, "oneOf": _one_of, "anyOf": _one_of,
     "minimum": _compare(lambda value, least: value >= least, "at least"),
     "maximum": _compare(lambda value, most: value <= most, "at most"),
+    "maxItems": _fact(lambda value, most: not isinstance(value, list) or len(value) <= most),
     "const": _fact(lambda value, want: value == want),
     "enum": _fact(lambda value, all_: value in all_),
     "pattern": _fact(lambda value, pattern: not isinstance(value, str) or re.search(pattern, value)),
