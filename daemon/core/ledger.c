@@ -243,7 +243,7 @@ static struct lifecycle *pack(struct lifecycle *life) {
     *small = *life;
     small->marks = life->n_marks ? (struct conn_mark *)(void *)(small + 1) : NULL;
     small->marks_room = life->n_marks;
-    if (marks) memcpy(small->marks, life->marks, marks);
+    if (small->marks) memcpy(small->marks, life->marks, marks);
     lifecycle_clear(life);
     free(life);
     return small;

@@ -405,8 +405,7 @@ static bool read_mark(const struct at *list, json_t *object, struct conn_mark *m
         !get_u64(&at, "events.value", 0, UINT32_MAX, &value) || !get_u64(&at, "events.status", 0, 999, &status) ||
         !get_word(&at, "events.reason", 0, reason_word, N_REASONS, "a close reason", &reason))
         return false;
-    json_t *given = json_object_get(object, "value");
-    m->value = given && json_is_null(given) ? UINT32_MAX : (uint32_t)value;
+    m->value = json_is_null(json_object_get(object, "value")) ? UINT32_MAX : (uint32_t)value;
     m->code = m->kind == EV_ENDED ? reason : (uint16_t)status;
     return true;
 }

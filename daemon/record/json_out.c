@@ -201,8 +201,7 @@ void jo_fixed(struct json_out *o, int64_t n, unsigned decimals) {
     p += text_u64(p, value / scale);
     uint64_t rest = value % scale;
     if (rest) *p++ = '.';
-    while (rest) {
-        scale /= 10;
+    for (scale /= 10; rest; scale /= 10) {
         *p++ = (char)('0' + rest / scale);
         rest %= scale;
     }

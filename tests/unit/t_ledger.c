@@ -246,8 +246,9 @@ static void add_life(struct sums *s, const struct lifecycle *life) {
     s->open += !is_closed;
     s->closes[life->close_reason] += is_closed;
     s->count[COUNT_CONNECTIONS]++;
-    s->count[COUNT_DIAL_ERRORS] += is_closed && life->side == SIDE_UPSTREAM && (life->close_reason == REASON_DIAL_ERROR ||
-                                    (life->close_reason == REASON_TLS_ERROR && !life->tls_ns));
+    s->count[COUNT_DIAL_ERRORS] +=
+        is_closed && life->side == SIDE_UPSTREAM &&
+        (life->close_reason == REASON_DIAL_ERROR || (life->close_reason == REASON_TLS_ERROR && !life->tls_ns));
     s->count[COUNT_REQUESTS] += life->requests;
     s->count[COUNT_RESPONSES] += life->responses;
     s->count[COUNT_REUSED] += lifecycle_reused(life);
