@@ -116,6 +116,7 @@ $(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
 $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_vectors_*.c)): $(addprefix $(B)/tests/tools/,sim.o sim_net.o sim_caller.o)
+$(B)/tests/unit/t_pool: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(B)/tests/prop/t_pool_model: $(addprefix $(B)/tests/prop/,random_driver.o naive_pool.o)
 ADMIN_TESTS := $(addprefix $(B)/tests/unit/,t_admin t_admin_lists t_admin_web)
 $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counters.o

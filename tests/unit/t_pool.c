@@ -7,6 +7,30 @@
 static struct pool *p;
 static mono_ns now;
 
+/* The linker sends all allocations through here (--wrap). */
+static unsigned long n_allocations;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_malloc(size_t size) {
+    n_allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size) {
+    n_allocations++;
+    return __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t size) {
+    n_allocations++;
+    return __real_realloc(old, size);
+}
+
 static void begin(struct pool_conf conf) {
     pool_free(&p);
     now = SEC(1000);
@@ -799,6 +823,37 @@ TEST(a_key_borrowed_by_a_queued_dial_outlives_its_bucket) {
     want(9000, "a:80");
     taken(false);
     CHECK(pool_check(p) == NULL);
+}
+
+/* Ten callers on two connections each for five keys, connections that come and go among them. */
+static void traffic(want_id *next, conn_id *last, unsigned rounds) {
+    static const char *const addrs[] = {"a:80", "b:80", "c:80", "d:80", "e:80"};
+    struct pool_action a;
+
+    for (unsigned i = 0; i < rounds; i++, now += MSEC(1)) {
+        for (unsigned k = 0; k < 10; k++) want(++*next, addrs[k % 5]);
+        while (pool_next_action(p, &a)) {
+            if (a.kind == POOL_DIAL) pool_dialed(p, *last = a.conn, now);
+            if (a.kind == POOL_DELIVER && a.conn % 50 == 0)
+                pool_lost(p, a.conn, REASON_EARLY_CLOSE, now);
+            else if (a.kind == POOL_DELIVER)
+                pool_put(p, a.conn, now);
+        }
+    }
+}
+
+TEST(steady_state_allocates_nothing) {
+    want_id next = 0;
+    conn_id last = 0, before;
+    begin((struct pool_conf){.max_conns_per_host = 2, .max_idle_conns = 4, .idle_conn_timeout = SEC(90)});
+    traffic(&next, &last, 100);
+    unsigned long allocations = n_allocations;
+    CHECK(allocations > 0);
+    before = last;
+    traffic(&next, &last, 1000);
+    CHECK_EQ(n_allocations, allocations);
+    CHECK(last > before + 100); /* with many a dial and close */
+    EXPECT("");
 }
 
 TEST(a_crowd_comes_and_goes) {
