@@ -129,13 +129,13 @@ $(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
 $(FUZZERS): ALL_LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
 
 tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text $(B)/tests/prop/pool_script
+
 # Readers of captures, for the tests of them; libpcap is for live.o alone.
 CAPTURE_READERS := $(call obj,$(addprefix probes/capture/,link.c bytes.c file.c capture.c live.c))
 CAPTURE_TESTS   := $(addprefix $(B)/tests/,unit/t_link unit/t_capture_file fuzz/f_link fuzz/f_capture)
 $(CAPTURE_TESTS): $(CAPTURE_READERS)
 $(CAPTURE_TESTS): TEST_LIBS := -lpcap -lz
 
-tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text
 fuzzers: $(FUZZERS)
 
 # --- what is needed ---

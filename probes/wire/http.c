@@ -363,7 +363,8 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     if (enter_body(w, c, server, framing, length)) end_response(c, ends, p->at_ns);
 }
 
-static void bad_message(struct wire *w, struct conn *c, unsigned from) {
+static void bad_message(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
+    p->begins_segment = false; /* it does not begin a message, whatever it looks like */
     c->incomplete |= INCOMPLETE_BAD_HTTP;
     if (from == c->client && c->n_requests == 0 && c->n_responses == 0 && !(c->incomplete & INCOMPLETE_START)) {
         c->incomplete &= ~(uint32_t)INCOMPLETE_BAD_HTTP;
@@ -462,7 +463,7 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
     d->reading = READ_HEAD;
     step = h1_feed(d->h1, p->data, p->len, &used);
     if (step == H1_ERROR) {
-        if (!read_loose_head(w, c, from, p)) bad_message(w, c, from);
+        if (!read_loose_head(w, c, from, p)) bad_message(w, c, from, p);
         return;
     }
     if (step == H1_MORE || d->head) keep_head_bytes(d, p->data, used);
@@ -526,7 +527,7 @@ static void read_chunked(struct wire *w, struct conn *c, unsigned from, struct p
         break;
     case H1_MORE: take(p, used); break;
     case H1_HEAD:
-    case H1_ERROR: bad_message(w, c, from); break;
+    case H1_ERROR: bad_message(w, c, from, p); break;
     }
 }
 
@@ -566,7 +567,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
         if (!p->data)
             lose(w, c, from);
         else if (!read_loose_head(w, c, from, p))
-            bad_message(w, c, from);
+            bad_message(w, c, from, p);
         break;
     case READ_LENGTH:
         if (body_was_skipped(c, from, p))
@@ -596,11 +597,12 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
 }
 
 void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p) {
-    while (p.len) {
+    unsigned idle = 0; /* steps that took nothing: from one way of reading to another, and never in a circle */
+
+    while (p.len && idle < 8) {
         uint64_t before = p.len;
-        uint8_t reading = c->dir[from].reading;
         read_some(w, c, from, &p);
-        if (p.len == before && c->dir[from].reading == reading) break; /* cannot happen; never turn in a circle */
+        idle = p.len == before ? idle + 1 : 0;
     }
     c->last_reader = (uint8_t)from;
 }
