@@ -49,7 +49,8 @@ struct web_conn {
     enum web_state state;
     bool head_done; /* in WEB_HEAD: only the body is missing */
     bool keep;      /* after the answer another request may come */
-    bool chunked;   /* WEB_STREAM: the answer is chunked, not until EOF */
+    bool chunked;   /* a stream is chunked; else it is until EOF */
+    bool streams;   /* the answer is a stream, perhaps not wholly written yet */
     bool is_head;   /* the request's method is HEAD */
     web_more_fn *more;
     web_end_fn *end;
@@ -143,9 +144,17 @@ static void drain_socket(int fd) {
     for (size_t done = 0; n > 0 && done < DRAIN_MAX; done += (size_t)n) n = recv(fd, sink, sizeof sink, MSG_DONTWAIT);
 }
 
+/* Where EOF is the end of an answer, one that is cut off must not end with it. */
+static void reset_if_misleading(const struct web_conn *c, int fd) {
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    bool cut = c->more || evbuffer_get_length(bufferevent_get_output(c->bev));
+    if (c->streams && !c->chunked && cut) setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 static void conn_free(struct web_conn *c) {
     struct web *w = c->web;
     int fd = bufferevent_getfd(c->bev);
+    reset_if_misleading(c, fd);
     end_stream(c);
     /* bufferevent_free may close later, when its own callback that we are in has
      * returned. The descriptor must be free now, and out of epoll before that. */
@@ -169,6 +178,7 @@ static void answer_done(struct web_conn *c) {
         move(c, WEB_LINGER);
         return;
     }
+    c->streams = false;
     move(c, WEB_IDLE);
     process_input(c); /* what was pipelined */
 }
@@ -255,6 +265,7 @@ void web_stream(struct web_conn *c, const char *type, web_more_fn *more, web_end
     c->more = more;
     c->end = end;
     c->stream = state;
+    c->streams = true;
     put_head(c, 200, type, NULL, UNKNOWN_BYTES);
     if (c->is_head) end_stream(c);
     move(c, c->is_head ? WEB_ANSWER : WEB_STREAM);

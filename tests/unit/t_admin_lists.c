@@ -60,16 +60,18 @@ TEST(ledger_has_the_closed_in_order_of_closing_then_the_open) {
 }
 
 /* A reader that has seen the first part only, because it reads slowly. */
-static struct client slow_reader(struct fixture *f, const char *target) {
+static struct client slow_reader_of(struct fixture *f, const char *target, const char *version) {
     char request[256];
     struct client c = dial(f, 4096);
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
+    snprintf(request, sizeof request, "GET %s HTTP/%s\r\nHost: localhost\r\n\r\n", target, version);
     say(&c, request);
     turns(f, 50);
     hear(&c, 1024);
     CHECK(c.len > 0);
     return c;
 }
+
+static struct client slow_reader(struct fixture *f, const char *target) { return slow_reader_of(f, target, "1.1"); }
 
 #define N 6000 /* of each kind: far more than all socket buffers take at once */
 
@@ -156,6 +158,16 @@ TEST(a_reader_too_slow_for_the_ledger_is_cut_off_and_not_misled) {
     ends(f, &c);
     CHECK(c.eof || c.reset);
     CHECK(!strstr(c.data, "\r\n0\r\n\r\n"));
+    hang_up(&c);
+    fx_free(f);
+}
+
+TEST(http_1_0_learns_of_the_cut_by_a_reset) {
+    struct fixture *f = full_ledger();
+    struct client c = slow_reader_of(f, "/ledger", "1.0"); /* to whom EOF would be the end of it */
+    for (unsigned i = 1; i <= 2 * N; i++) close_life(f, open_life(f, SIDE_UPSTREAM, 2 * N + i), REASON_CANCELED, 0);
+    ends(f, &c);
+    CHECK(c.reset && !c.eof);
     hang_up(&c);
     fx_free(f);
 }

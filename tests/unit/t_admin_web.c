@@ -273,7 +273,12 @@ TEST(an_answer_may_take_longer_than_a_request) {
         poll(NULL, 0, 1);
         hear(&c, 100);
     }
-    struct answer a = listen_to(f, &c, false);
+    double until = seconds() + 20;
+    while (!c.eof && !c.reset && memcmp(c.data + c.len - 5, "0\r\n\r\n", 5) != 0 && seconds() < until) {
+        turn(f);
+        hear(&c, SIZE_MAX);
+    }
+    struct answer a = take(&c, false);
     CHECK(a.complete);
     answer_free(&a);
     hang_up(&c);
