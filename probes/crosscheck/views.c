@@ -26,9 +26,11 @@ static uint32_t blind_spots(const struct wire_evidence *e) {
 
     if (missing & INCOMPLETE_START) blind |= JOIN_BLIND_START;
     if (missing & (INCOMPLETE_END | INCOMPLETE_CAPTURE_ENDED)) blind |= JOIN_BLIND_END;
-    if (missing & (INCOMPLETE_GAP_IN | INCOMPLETE_GAP_OUT | INCOMPLETE_ONE_WAY | INCOMPLETE_LIMIT))
+    if (missing & INCOMPLETE_SNAPLEN)
+        blind |= JOIN_BLIND_CUT;
+    else if (missing & (INCOMPLETE_GAP_IN | INCOMPLETE_GAP_OUT))
         blind |= JOIN_BLIND_GAPS;
-    if (missing & INCOMPLETE_SNAPLEN) blind |= JOIN_BLIND_CUT;
+    if (missing & (INCOMPLETE_ONE_WAY | INCOMPLETE_LIMIT)) blind |= JOIN_BLIND_GAPS;
     return blind;
 }
 
@@ -120,6 +122,7 @@ static void read_packets(struct views *v, struct capture *c, struct wire *w, con
                          bool progress) {
     bool is_live = until->stop || until->duration_ns;
     int64_t began = now_ns(), told = began, ends = 0;
+    int waits = 0;
 
     for (;;) {
         enum capture_step step = feed_some(c, w, &v->counts);
@@ -128,7 +131,8 @@ static void read_packets(struct views *v, struct capture *c, struct wire *w, con
         take_finished(v, w);
         if (step == CAPTURE_END) break;
         if (!ends && is_live && is_time(until, began)) ends = now_ns() + DRAIN_FOR;
-        if (ends && (step == CAPTURE_WAIT || now_ns() >= ends)) break;
+        waits = step == CAPTURE_WAIT ? waits + 1 : 0;
+        if (ends && (waits >= DRAIN_WAITS || now_ns() >= ends)) break;
         if (!progress) continue;
         now = now_ns();
         if (now - told < PROGRESS_EVERY) continue;
