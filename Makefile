@@ -198,12 +198,10 @@ lint: deps-lint
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
 	    $(CPPCHECK_SUPPRESS) $(CPPCHECK_QUEUES) -Idaemon -Iprobes daemon probes
 	@echo "  TIDY"
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11 -Idaemon -Iprobes \
-	    -DCONNLEAK_VERSION='"$(VERSION)"' $(LLHTTP_CFLAGS) 2>&1 | grep -v 'warnings generated\|^Suppressed\|^Use -' ; \
-	    exit $${PIPESTATUS[0]}
+	$(Q)printf '%s\n' $(SOURCES) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- \
+	    -std=gnu11 -Idaemon -Iprobes -DCONNLEAK_VERSION=\"$(VERSION)\" $(LLHTTP_CFLAGS) 2>/dev/null' tidy
 	@echo "  MANDOC"
 	$(Q)mandoc -Tlint -Wwarning $(MANUALS)
-lint: SHELL := /bin/bash
 
 fmt: deps-lint
 	$(Q)clang-format -i $(FORMATTED)

@@ -408,11 +408,13 @@ static struct evdns_base *start_dns(struct event_base *base) {
 /* An environment that other programs would follow, and this one does not: said, not ignored. */
 static void mention_environment(void) {
     static const char *const names[] = {"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (getenv(names[i]) && *getenv(names[i])) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value) {
             log_warn("conf", "%s is set, but going through another proxy is not in this version: origins are dialed directly", names[i]);
             return;
         }
+    }
 }
 
 static bool start(struct daemon *d) {
