@@ -217,8 +217,13 @@ def test_chaos(daemon, serve, seed):
     """Clients and an origin that do anything, many at once. Afterwards nothing is left, and the books balance."""
     def script(conn):
         r = random.Random(f"{seed} {conn.index}")
+        conn.patience = 1
         while True:
-            request = conn.read_head()
+            try:
+                request = conn.read_head()
+            except (ValueError, IndexError):      # a body that it has not read, or what came through a tunnel
+                conn.fin()
+                return
             if r.random() < 0.9:
                 conn.read_body(request)
             what = r.randrange(16)
@@ -300,8 +305,11 @@ def test_chaos(daemon, serve, seed):
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    until(lambda: proxy.get("/metrics")["downstream"]["open"] == 0, lambda: f"all clients to be gone: {proxy.get('/metrics')}")
-    until(lambda: proxy.get("/metrics")["pool"]["active"] == 0, lambda: f"nothing to be active: {proxy.get('/metrics')['pool']}")
+
+    def still_open():
+        return [r for r in proxy.ledger() if r["state"] != "closed"]
+    until(lambda: proxy.get("/metrics")["downstream"]["open"] == 0, lambda: f"all clients to be gone: {still_open()}")
+    until(lambda: proxy.get("/metrics")["pool"]["active"] == 0, lambda: f"nothing to be active: {still_open()}")
     pool = proxy.get("/metrics")["pool"]
     assert pool["dialing"] == pool["waiting"] == 0 and pool["open"] == pool["idle"] <= 5, pool
     proxy.close_idle()
@@ -321,7 +329,7 @@ def test_chaos(daemon, serve, seed):
             assert row["requests"] >= len(conn.requests), (row, conn.shape())
         # An RST that unread bytes caused is seen; one seen may also answer bytes that came after the FIN, and
         # an RST by the origin may find the connection closed already.
-        if row["rst_sent"]:
+        if row["rst_sent"] and row["close"]["reason"] not in ("tunnel", "upgraded"):    # these pass resets on
             assert row["unread_bytes"] > 0, row
             assert row["close"]["how"] == "rst" or row["close"]["by"] == "remote", row
             assert conn.own_end or conn.peer_end == "R", (row, conn.shape())

@@ -53,9 +53,9 @@ class Request:
 
 
 class Conn:
-    def __init__(self, origin, sock, index):
+    def __init__(self, origin, sock, index, peer):
         self.origin, self.sock, self.index = origin, sock, index
-        self.peer_port = sock.getpeername()[1] if sock.family == socket.AF_INET else None
+        self.peer_port = peer[1]
         self.plain_sock = sock
         self.requests = []
         self.buffer = b""
@@ -66,6 +66,7 @@ class Conn:
         self.ended_at = None
         self.failure = None
         self.ended = threading.Event()
+        self.patience = None      # seconds to wait for bytes before closing; None: for ever
         self._command = None
         self._wake = os.eventfd(0)
 
@@ -79,7 +80,11 @@ class Conn:
     def _recv(self):
         if not isinstance(self.sock, ssl.SSLSocket):
             while True:
-                ready, _, _ = select.select([self.sock, self._wake], [], [])
+                ready, _, _ = select.select([self.sock, self._wake], [], [], self.patience)
+                if not ready:
+                    self.fin()
+                    self.patience = None
+                    continue
                 if self._wake not in ready:
                     break
                 os.eventfd_read(self._wake)
@@ -295,7 +300,7 @@ class Origin:
                 sock.close()
                 continue
             with self._lock:
-                conn = Conn(self, sock, len(self.conns))
+                conn = Conn(self, sock, len(self.conns), peer)
                 self.conns.append(conn)
             thread = threading.Thread(target=self._run, args=(conn,), daemon=True)
             self._threads.append(thread)
