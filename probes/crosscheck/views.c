@@ -112,6 +112,7 @@ static void take_span(struct views *v, const struct capture *c) {
 
 #define PROGRESS_EVERY MSEC(250)
 #define DRAIN_FOR      SEC(1)
+#define DRAIN_WAITS    3 /* the kernel hands packets over in blocks, and may keep one for as long as a wait */
 
 static bool is_time(const struct views_until *until, int64_t since) {
     return (until->stop && *until->stop) || (until->duration_ns && now_ns() - since >= until->duration_ns);
