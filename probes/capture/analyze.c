@@ -1,6 +1,7 @@
 /* connleak analyze: captures in, one record a connection out. */
 #include "capture/analyze.h"
 #include "capture/evidence_json.h"
+#include "capture/filter.h"
 #include "commands.h"
 #include "record/conn_json.h"
 
@@ -21,6 +22,8 @@ struct analysis {
     struct out out;
     struct table *table;
     struct conn_json how;
+    struct filter *filter;
+    struct progress progress;
     bool exchanges, faulty;
 };
 
@@ -32,6 +35,8 @@ static void on_signal(int sig) {
 }
 
 static void help(void) {
+    const char *name, *text;
+
     fputs("Usage: connleak analyze [--table|--json|--jsonl] FILE...\n"
           "       connleak analyze [--table|--json|--jsonl] --interface IF [--capture-filter EXPR]\n"
           "\n"
@@ -42,10 +47,16 @@ static void help(void) {
           "  --table            a row a connection, totals by server (default)\n"
           "  --json             one JSON object: connleak.analysis/1 (\"findings\" is null in this version)\n"
           "  --jsonl            the records alone, connleak.conn/1, a line each\n"
+          "  --tshark           an expression for tshark -Y, a line each\n"
+          "  --filter EXPR      only these connections: --filter 'rst_sent and requests > 1'\n"
           "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
-          "  --capture-filter E what to capture, as in pcap-filter(7); default: tcp\n",
+          "  --capture-filter E what to capture, as in pcap-filter(7); default: tcp\n"
+          "\n"
+          "EXPR joins comparisons (= != < <= > >= ~) by and, or, not and ( ). Its fields:\n",
           stdout);
+    for (size_t i = 0; (name = filter_field(i, &text)); i++) printf("%s%s", i == 0 ? "  " : i % 6 ? ", " : ",\n  ", name);
+    fputs("\n", stdout);
 }
 
 static int usage(const char *fmt, const char *what) {
@@ -73,7 +84,15 @@ static int parse(struct analysis *a, int argc, char **argv) {
             a->output = OUTPUT_JSON;
         else if (!strcmp(arg, "--jsonl"))
             a->output = OUTPUT_JSONL;
-        else if (!strcmp(arg, "--exchanges"))
+        else if (!strcmp(arg, "--tshark"))
+            a->output = OUTPUT_TSHARK;
+        else if (!strcmp(arg, "--filter")) {
+            char error[FILTER_TEXT];
+            if (++i == argc) return usage("%s needs an expression", arg);
+            filter_free(&a->filter);
+            a->filter = filter_new(argv[i], error);
+            if (!a->filter) return usage("%s", error);
+        } else if (!strcmp(arg, "--exchanges"))
             a->exchanges = true;
         else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
             help();
@@ -97,6 +116,7 @@ static int parse(struct analysis *a, int argc, char **argv) {
 static void put_record(struct analysis *a, const struct wire_record *r) {
     struct json_out *o = &a->out.text;
 
+    if (a->filter && !filter_matches(a->filter, r)) return;
     totals_add(&a->totals, r);
     switch (a->output) {
     case OUTPUT_TABLE: table_row(a->table, &a->out, r); break;
@@ -106,6 +126,10 @@ static void put_record(struct analysis *a, const struct wire_record *r) {
     case OUTPUT_JSONL:
         conn_json(o, &r->life, &a->how);
         jo_line(o);
+        break;
+    case OUTPUT_TSHARK:
+        put_tshark_filter(o, r);
+        JO_PUT(o, "\n");
         break;
     }
     out_maybe_flush(&a->out);
@@ -275,12 +299,16 @@ static bool open_capture(struct analysis *a) {
 
 static void run(struct analysis *a) {
     enum capture_step step;
+    unsigned turn = 0;
 
+    progress_begin(&a->progress);
     do {
         step = feed_some(a->capture, a->wire, &a->counts);
         take_records(a);
+        if (++turn % 512 == 0) progress_show(&a->progress, a->capture, a->wire);
         if (step == CAPTURE_WAIT) out_flush(&a->out);
     } while (step != CAPTURE_END && !a->out.error);
+    progress_end(&a->progress);
     wire_finish(a->wire);
 }
 
@@ -325,6 +353,7 @@ int analyze_main(int argc, char **argv) {
         code = EXIT_FAILED;
     }
 done:
+    filter_free(&a.filter);
     table_free(&a.table);
     wire_free(&a.wire);
     capture_close(&a.capture);

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL };
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_TSHARK };
 
 struct totals {
     uint64_t connections, closed, open, refused, requests, responses, reused, early_closes, early_unknown;
@@ -37,7 +37,16 @@ void table_row(struct table *t, struct out *o, const struct wire_record *r);
 void table_end(struct table *t, struct out *o, const struct totals *sum);
 void table_free(struct table **tp);
 
-/* "tshark -Y" of a connection, its packets and no other's. */
+/* An expression for tshark -Y: a connection's packets and no other's. */
 void put_tshark_filter(struct json_out *o, const struct wire_record *r);
+
+/* How far it is, on stderr where that is a terminal. */
+struct progress {
+    bool shown;
+    int64_t begun_ns, next_ns;
+};
+void progress_begin(struct progress *p);
+void progress_show(struct progress *p, const struct capture *c, const struct wire *w);
+void progress_end(struct progress *p);
 
 #endif

@@ -216,7 +216,7 @@ void table_end(struct table *t, struct out *o, const struct totals *sum) {
     char name[ENDPOINT_TEXT_MAX];
 
     if (!t->begun) {
-        print(o, "no TCP connections\n");
+        print(o, "no connections\n");
         return;
     }
     qsort(t->servers, t->n_servers, sizeof *t->servers, by_connections);
