@@ -51,6 +51,7 @@ struct daemon {
     struct event *file_ready, *every, *watchdog;
     mono_ns drain_since;
     struct log_limit said_file;
+    bool file_failed; /* when it was last looked at */
     int exit_code;
 };
 
@@ -247,7 +248,10 @@ static void feed_file(struct daemon *d) {
     enum ledger_file_load load = ledger_file_load(d->file, s->ledger);
     s->shedding = load != LEDGER_FILE_FINE;
     s->ledger_full = load == LEDGER_FILE_FULL;
-    if (ledger_file_trouble(d->file, &t))
+    bool failed = ledger_file_trouble(d->file, &t);
+    if (d->file_failed && !failed) log_info("ledger", "%s is written again; no record is lost", d->conf->ledger.file);
+    d->file_failed = failed;
+    if (failed)
         log_limited(&d->said_file, s->now, LEVEL_ERROR, "ledger",
                     "%s %s: %s, for %lld s; records wait in memory%s", t.doing, d->conf->ledger.file,
                     strerror(t.error), (long long)((s->now - t.since_ns) / SEC(1)),

@@ -7,7 +7,7 @@
  * incomplete last line off again and tries anew until it succeeds.
  *
  * The loop's part:
- *   - when connections have closed, at most every LEDGER_FILE_EVERY: ledger_file_offer;
+ *   - when connections have closed, soon, but not for each by itself: ledger_file_offer;
  *   - ledger_file_fd readable: ledger_file_woken, then ledger_file_offer again;
  *   - after each offer, ledger_file_trouble: say so once a minute; ledger_file_load: shed new work.
  * All functions are for the loop's thread. None waits for the disk but
@@ -19,7 +19,6 @@
 
 struct ledger_file;
 
-#define LEDGER_FILE_EVERY MSEC(100)
 #define LEDGER_FILE_RETRY MSEC(500)
 #define LEDGER_FILE_BATCH (1u << 20) /* bytes; twice that at most, and a record more, is held */
 

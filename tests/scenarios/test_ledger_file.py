@@ -76,6 +76,7 @@ def test_a_full_disk_sheds_new_work_and_loses_no_record(ending, serve, tmp_path)
 
     set_size_limit(subject.pid, resource.RLIM_INFINITY)
     until(lambda: subject.fetch(origin.url()).status == 200, "work to be taken again")
+    until(lambda: [line for line in subject.err if "is written again" in line], subject.log)
     opened = subject.get("/metrics")
     opened = opened["upstream"]["dials"] + opened["downstream"]["accepted"]
     end(subject)
