@@ -213,6 +213,7 @@ TEST(every_kind_of_error_has_a_request_that_shows_it) {
     for (unsigned e = 0; e < N_H1_ERRORS; e++) {
         if (!seen[e]) tap_fail(__FILE__, __LINE__, "no request for \"%s\"", h1_error_text(e));
         CHECK(strlen(h1_error_text(e)) > 5);
+        if (e) CHECK(strcmp(h1_error_text(e), h1_error_text(e - 1)) != 0);
     }
 }
 
