@@ -11,7 +11,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 # All that daemon/core and probes/wire may ask of libc: memory, strings, and how to die.
 PURE = set("""
-    malloc calloc realloc reallocarray free abort
+    malloc calloc realloc reallocarray aligned_alloc free abort
     memcpy memmove memset memcmp memchr memrchr memmem mempcpy
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strchrnul strstr strspn strcspn strpbrk strcpy strdup strndup
     bsearch qsort
