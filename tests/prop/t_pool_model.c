@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define STEPS 300
-#define RUNS  5000
+#define RUNS  3000
 
 static uint64_t first_seed;
 static unsigned long n_runs = RUNS;
