@@ -11,10 +11,20 @@ static const struct dir *server_dir(const struct conn *c) {
     return &c->dir[!c->client];
 }
 
+/* Up to where a stream is known to hold data: what was seen, and what a response's
+ * framing says of bytes that were acknowledged and are not in the capture. */
+static uint64_t data_end(const struct conn *c, const struct dir *d) {
+    if (d == server_dir(c) && c->response_end != NO_OFFSET && c->response_known && c->response_end > d->max_end)
+        return c->response_end;
+    return d->max_end;
+}
+
 /* More than was ever seen was acknowledged, or stands before a later segment of this
  * end: bytes that are not in the capture, and perhaps a FIN, which counts as one. */
-static bool tail_is_unclear(const struct dir *d) {
-    return d->fin_off == NO_OFFSET && (d->acked > d->max_end || d->sent > d->max_end);
+static bool tail_is_unclear(const struct conn *c, const struct dir *d) {
+    uint64_t end = data_end(c, d);
+
+    return d->fin_off == NO_OFFSET && (d->acked > end || d->sent > end);
 }
 
 static bool client_ended(const struct conn *c) {
@@ -23,7 +33,7 @@ static bool client_ended(const struct conn *c) {
 
 /* Something shows that an end of the client's is missing from the capture. */
 static bool client_end_is_lost(const struct conn *c) {
-    return !client_ended(c) && tail_is_unclear(client_dir(c));
+    return !client_ended(c) && tail_is_unclear(c, client_dir(c));
 }
 
 /* ---- who closed ---- */
@@ -34,8 +44,8 @@ struct closing {
 };
 
 /* Did this end, when it sent its first FIN or RST, have the other's FIN already? */
-static bool had_fin_of(const struct dir *mine, const struct dir *other) {
-    uint64_t last = other->fin_off != NO_OFFSET ? other->fin_off : other->max_end;
+static bool had_fin_of(const struct conn *c, const struct dir *mine, const struct dir *other) {
+    uint64_t last = other->fin_off != NO_OFFSET ? other->fin_off : data_end(c, other);
 
     return mine->close_had != NO_OFFSET && mine->close_ack > 0 && (uint64_t)mine->close_ack > last;
 }
@@ -48,7 +58,7 @@ static struct closing find_closing(const struct conn *c) {
 
     if (closer == NO_END) return r;
     r.how = c->close_how;
-    if (had_fin_of(&c->dir[closer], &c->dir[!closer])) {
+    if (had_fin_of(c, &c->dir[closer], &c->dir[!closer])) {
         closer = !closer;
         r.how = HOW_FIN;
         if (c->dir[closer].fin_off == NO_OFFSET) r.known = false;
@@ -270,10 +280,10 @@ static void fill_bytes(struct lifecycle *l, const struct conn *c) {
 
     /* What the client's kernel took: after its own close, what it acknowledged. */
     l->bytes_in = client_ended(c) ? sd->acked : sd->next;
-    if (whole && !tail_is_unclear(sd) && (!client_ended(c) || cd->close_ack >= 0 || sd->max_end <= sd->acked))
+    if (whole && !tail_is_unclear(c, sd) && (!client_ended(c) || cd->close_ack >= 0 || sd->max_end <= sd->acked))
         l->known |= KNOW_BYTES_IN;
     l->bytes_out = cd->fin_off != NO_OFFSET ? cd->fin_off : cd->next > cd->max_end ? cd->next : cd->max_end;
-    if (whole && !tail_is_unclear(cd)) l->known |= KNOW_BYTES_OUT;
+    if (whole && !tail_is_unclear(c, cd)) l->known |= KNOW_BYTES_OUT;
 }
 
 static void fill_unread(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {

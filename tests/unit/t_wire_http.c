@@ -1,0 +1,368 @@
+/* HTTP on reassembled streams: what is counted, what was given up, what is not known. */
+#include "talk.h"
+
+static void check_counts(unsigned requests, unsigned responses) {
+    CHECK(KNOWN(KNOW_REQUESTS) && KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->life.requests, requests);
+    CHECK_EQ(rec->life.responses, responses);
+}
+
+/* ---- framing ---- */
+
+TEST(pipelined_requests_are_answered_in_order) {
+    start();
+    say(CLIENT, GET "HEAD /b HTTP/1.1\r\nHost: a\r\n\r\n" GET);
+    say(SERVER, OK(3) "abc" OK(5000) OK(2));
+    say(SERVER, "de");
+    finish();
+    check_counts(3, 3);
+    CHECK_EQ(rec->evidence.pipelined, 2);
+    CHECK_EQ(rec->evidence.n_exchanges, 3);
+    CHECK_STR(rec->evidence.exchanges[1].method, "HEAD");
+    CHECK_EQ(rec->evidence.exchanges[1].body_announced, 0);
+    CHECK(rec->evidence.exchanges[2].complete);
+    CHECK_EQ(rec->life.state, LIFE_IDLE);
+}
+
+TEST(many_pipelined_requests_are_all_remembered) {
+    start();
+    for (int i = 0; i < 40; i++) say(CLIENT, GET);
+    for (int i = 0; i < 40; i++) say(SERVER, OK(1) "x");
+    finish();
+    check_counts(40, 40);
+    CHECK_EQ(rec->evidence.n_exchanges, WIRE_FIRST + WIRE_NEWEST);
+}
+
+TEST(interim_and_bodyless_responses) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n");
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 204 No Content\r\n\r\n");
+    finish();
+    check_counts(2, 2);
+    CHECK_EQ(rec->life.state, LIFE_IDLE);
+}
+
+TEST(a_chunked_body_with_trailers_cut_anywhere) {
+    static const char body[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n";
+    for (size_t cut = 1; cut < sizeof body - 1; cut++) {
+        start();
+        say(CLIENT, GET);
+        feed(segment(SERVER, TCP_ACK, body, cut));
+        feed(segment(SERVER, TCP_ACK, body + cut, sizeof body - 1 - cut));
+        finish();
+        check_counts(1, 1);
+        CHECK_EQ(rec->evidence.exchanges[0].body_bytes, 8);
+        CHECK(rec->evidence.exchanges[0].complete);
+    }
+}
+
+TEST(a_hole_inside_a_chunk_is_passed_over) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n0123456789abcdef");
+    lose(SERVER, 100);
+    ack(CLIENT);
+    say_n(SERVER, 140);
+    say(SERVER, "\r\n0\r\n\r\n");
+    for (int i = 0; i < 14; i++) ack(CLIENT);
+    finish();
+    check_counts(1, 1);
+    CHECK_EQ(rec->evidence.exchanges[0].body_bytes, 256);
+    CHECK(rec->evidence.exchanges[0].complete);
+}
+
+TEST(a_body_without_a_length_ends_with_the_stream) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 200 OK\r\n\r\nabc");
+    say_n(SERVER, 1000);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    finish();
+    check_counts(1, 1);
+    CHECK_EQ(rec->life.body_framing, FRAMING_UNTIL_EOF);
+    CHECK(rec->evidence.exchanges[0].complete);
+    CHECK_EQ(rec->evidence.exchanges[0].body_bytes, 1003);
+    CHECK_EQ(rec->life.close_by, BY_REMOTE);
+    CHECK(!KNOWN(KNOW_EARLY_CLOSES));
+}
+
+TEST(a_tunnel_is_opaque_after_its_one_request) {
+    start();
+    say(CLIENT, "CONNECT b.test:443 HTTP/1.1\r\nHost: b.test:443\r\n\r\n");
+    say(SERVER, "HTTP/1.1 200 Connection established\r\n\r\n");
+    say(CLIENT, "\x16\x03\x01\x00\x05hello GET / HTTP/1.1\r\n\r\n");
+    say(SERVER, "HTTP/1.1 200 OK\r\n\r\n");
+    finish();
+    check_counts(1, 1);
+    CHECK(rec->life.opaque && rec->evidence.tunnelled);
+    CHECK_EQ(rec->life.state, LIFE_OPAQUE);
+    CHECK(KNOWN(KNOW_EARLY_CLOSES) && rec->life.early_closes == 0);
+}
+
+TEST(a_refused_tunnel_is_none) {
+    start();
+    say(CLIENT, "CONNECT b.test:443 HTTP/1.1\r\nHost: b.test:443\r\n\r\n");
+    say(SERVER, "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno");
+    say(CLIENT, GET);
+    say(SERVER, OK(1) "x");
+    finish();
+    check_counts(2, 2);
+    CHECK(!rec->life.opaque);
+}
+
+TEST(an_upgrade_is_opaque_from_101_on) {
+    start();
+    say(CLIENT, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    say(SERVER, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello");
+    say(CLIENT, "\x81\x85....");
+    finish();
+    check_counts(1, 1);
+    CHECK(rec->life.opaque);
+}
+
+TEST(a_body_that_was_held_back_for_100_is_not_waited_for) {
+    start();
+    say(CLIENT, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n");
+    say(SERVER, "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n");
+    say(CLIENT, GET);
+    say(SERVER, OK(1) "x");
+    finish();
+    check_counts(2, 2);
+}
+
+TEST(requests_to_a_forward_proxy) {
+    start();
+    say(CLIENT, "GET http://b.test/x HTTP/1.1\r\nHost: b.test\r\nUser-Agent: curl/8\r\n\r\n");
+    say(SERVER, OK(0));
+    finish();
+    check_counts(1, 1);
+    CHECK(rec->evidence.proxy_form);
+    CHECK(rec->life.key == NULL);
+    CHECK_STR(rec->evidence.user_agent, "curl/8");
+}
+
+TEST(lines_that_end_with_LF_alone) {
+    for (int bytewise = 0; bytewise < 2; bytewise++) {
+        static const char request[] = "GET /a HTTP/1.0\nHost: a.test\n\n", answer[] = "HTTP/1.0 200 OK\nContent-Length: 3\n\nabc";
+        start();
+        for (size_t i = 0, n = bytewise ? 1 : sizeof request - 1; i < sizeof request - 1; i += n) feed(segment(CLIENT, TCP_ACK, request + i, n));
+        for (size_t i = 0, n = bytewise ? 1 : sizeof answer - 1; i < sizeof answer - 1; i += n) feed(segment(SERVER, TCP_ACK, answer + i, n));
+        finish();
+        check_counts(1, 1);
+        CHECK(rec->evidence.bare_lf);
+        CHECK_STR(rec->evidence.host, "a.test");
+        CHECK(rec->evidence.exchanges[0].complete);
+    }
+}
+
+TEST(bytes_that_nobody_asked_for) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(3) "abcdefg"); /* four too many */
+    say(SERVER, "HTTP/1.1 408 Request Timeout\r\n\r\n");
+    say(CLIENT, GET);
+    say(SERVER, OK(1) "x");
+    finish();
+    CHECK_EQ(rec->evidence.excess_bytes, 4 + 32);
+    check_counts(2, 2);
+}
+
+TEST(what_is_not_HTTP_is_not_guessed_at) {
+    start();
+    say(SERVER, "220 mail.test ESMTP\r\n");
+    say(CLIENT, "EHLO a\r\n");
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_UNKNOWN);
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_RESPONSES) && !KNOWN(KNOW_EARLY_CLOSES));
+    CHECK(KNOWN(KNOW_BYTES_IN));
+    start();
+    say(CLIENT, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_HTTP2);
+}
+
+TEST(idle_time_lies_between_messages) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(1) "x");
+    t.now += SEC(3) - MSEC(1);
+    say(CLIENT, GET);
+    say(SERVER, OK(1) "x");
+    t.now += SEC(2) - MSEC(1);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    finish();
+    CHECK(KNOWN(KNOW_IDLE));
+    CHECK_EQ(lifecycle_idle_ns(&rec->life, rec->life.closed_ns), SEC(5) + MSEC(1)); /* until the client closed */
+}
+
+/* ---- early closes ---- */
+
+static void check_early(enum early_verdict v, int n) {
+    CHECK_EQ(rec->evidence.early, v);
+    CHECK_EQ(KNOWN(KNOW_EARLY_CLOSES), n >= 0);
+    if (n >= 0) CHECK_EQ(rec->life.early_closes, n);
+}
+
+TEST(an_RST_in_the_middle_of_a_body) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000));
+    say_n(SERVER, 4900);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    check_early(EARLY_IN_BODY, 1);
+    CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_UNREAD_AT_CLOSE);
+    CHECK(!KNOWN(KNOW_UNREAD));
+    CHECK_EQ(rec->evidence.acked_bytes, strlen(OK(5000)) + 4900);
+    CHECK_EQ(rec->evidence.unread_if_read_4096, strlen(OK(5000)) + 4900 - 4096);
+    CHECK_EQ(rec->life.close_phase, PHASE_IN_BODY);
+}
+
+TEST(a_FIN_in_the_middle_of_a_body_and_RST_for_what_comes_after) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000));
+    ack(CLIENT);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    struct wire_segment rst = segment(CLIENT, TCP_RST, NULL, 0);
+    say_n(SERVER, 4000);
+    feed(rst);
+    finish();
+    check_early(EARLY_IN_BODY, 1);
+    CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_DATA_AFTER_CLOSE);
+    CHECK_EQ(rec->life.close_how, HOW_FIN);
+    CHECK(rec->life.rst_sent);
+    CHECK(KNOWN(KNOW_UNREAD) && rec->life.unread_bytes == 0);
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(5000)));
+}
+
+TEST(the_rest_of_a_body_that_comes_after_the_close_does_not_complete_it) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(20));
+    ack(CLIENT);
+    struct wire_segment fin = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    feed(fin);
+    say_n(SERVER, 20);
+    finish();
+    check_early(EARLY_IN_BODY, 1);
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(20)));
+}
+
+TEST(after_a_whole_body_FIN_and_RST_are_ambiguous) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5) "hello");
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    finish();
+    check_early(EARLY_FIN_AFTER_COMPLETE, -1);
+    CHECK(KNOWN(KNOW_UNREAD));
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5) "hello");
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    check_early(EARLY_RST_AFTER_COMPLETE, -1);
+    CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_NONE);
+    CHECK_EQ(rec->evidence.rst_cause_likely, RST_CAUSE_UNREAD_AT_CLOSE);
+    CHECK(!KNOWN(KNOW_UNREAD) && !KNOWN(KNOW_PHASE));
+}
+
+TEST(an_empty_body_cannot_be_given_up) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(0));
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    check_early(EARLY_NO, 0);
+    CHECK_EQ(rec->evidence.rst_cause_likely, RST_CAUSE_ABORT);
+}
+
+TEST(leaving_before_the_answer) {
+    start();
+    say(CLIENT, GET);
+    ack(SERVER);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    say(SERVER, OK(5) "hello");
+    finish();
+    check_early(EARLY_NO_RESPONSE, -1);
+    CHECK_EQ(rec->life.close_phase, PHASE_IN_REQUEST);
+    CHECK_EQ(rec->life.bytes_in, 0);
+}
+
+TEST(a_response_that_the_server_cuts_is_not_given_up) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000) "hello");
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    finish();
+    check_early(EARLY_NO, 0);
+    CHECK_EQ(rec->life.close_phase, PHASE_IN_BODY);
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000) "hello");
+    flags(SERVER, TCP_RST | TCP_ACK);
+    finish();
+    check_early(EARLY_NO, 0);
+    CHECK(rec->life.rst_received);
+}
+
+TEST(an_open_connection_may_yet_give_up) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5) "hello");
+    finish();
+    check_early(EARLY_OPEN, -1);
+    CHECK_EQ(rec->life.close_by, BY_NONE);
+    CHECK(KNOWN(KNOW_CLOSE));
+}
+
+TEST(a_lost_middle_that_the_RST_acknowledges_is_a_whole_body) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(1000));
+    lose(SERVER, 1000);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    check_early(EARLY_RST_AFTER_COMPLETE, -1);
+}
+
+/* ---- TLS ---- */
+
+TEST(TLS_shows_its_hellos_and_no_more) {
+    static const uint8_t client[] = {22, 3, 1, 0, 0x58, 1, 0, 0, 0x54, 3, 3, /* random */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* session */ 0, /* ciphers */ 0, 2, 0x13, 1, /* compression */ 1, 0,
+                                     /* extensions */ 0, 0x29, 0, 0, 0, 11, 0, 9, 0, 0, 6, 'a', '.', 't', 'e', 's', 't', 0, 16, 0, 11, 0, 9, 8, 'h', 't',
+                                     't', 'p', '/', '1', '.', '1', 0, 43, 0, 7, 6, 0x0a, 0x0a, 3, 4, 3, 3};
+    static const uint8_t server[] = {22, 3, 3, 0, 0x34, 2, 0, 0, 0x30, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                     0, 0, 0, 0, 0, 0, 0, 0x13, 1, 0, 0, 6, 0, 43, 0, 2, 3, 4, 0, 0};
+    start();
+    feed(segment(CLIENT, TCP_ACK, client, sizeof client));
+    feed(segment(SERVER, TCP_ACK, server, 20)); /* cut within the hello: what is in the first segment is read */
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_TLS);
+    CHECK(rec->evidence.tls != NULL);
+    if (!rec->evidence.tls) return;
+    CHECK_STR(rec->evidence.tls->sni, "a.test");
+    CHECK_STR(rec->evidence.tls->alpn_offered, "http/1.1");
+    CHECK_EQ(rec->evidence.tls->offered, 0x0304);
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_EARLY_CLOSES) && KNOWN(KNOW_BYTES_OUT));
+    start();
+    feed(segment(CLIENT, TCP_ACK, client, sizeof client));
+    feed(segment(SERVER, TCP_ACK, server, sizeof server));
+    finish();
+    CHECK_EQ(rec->evidence.tls->version, 0x0304);
+    CHECK_EQ(rec->evidence.tls->cipher, 0x1301);
+    CHECK_STR(rec->life.tls_version, "TLSv1.3");
+}
+
+int main(void) {
+    int rc = tap_run();
+    talk_end();
+    return rc;
+}

@@ -1,0 +1,371 @@
+/* TCP as a capture shows it: order, loss, ends. */
+#include "talk.h"
+
+static void exchange(void) {
+    say(CLIENT, GET);
+    say(SERVER, OK(10) "0123456789");
+    ack(CLIENT);
+}
+
+static void close_both(void) {
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+}
+
+static void check_one_exchange(void) {
+    CHECK(KNOWN(KNOW_REQUESTS) && KNOWN(KNOW_RESPONSES) && KNOWN(KNOW_BYTES_IN) && KNOWN(KNOW_BYTES_OUT));
+    CHECK_EQ(rec->life.requests, 1);
+    CHECK_EQ(rec->life.responses, 1);
+    CHECK_EQ(rec->life.bytes_out, strlen(GET));
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(10)) + 10);
+}
+
+TEST(a_plain_exchange_and_close) {
+    start();
+    exchange();
+    close_both();
+    finish();
+    check_one_exchange();
+    CHECK_EQ(rec->life.state, LIFE_CLOSED);
+    CHECK_EQ(rec->life.close_by, BY_LOCAL);
+    CHECK_EQ(rec->life.close_how, HOW_FIN);
+    CHECK(KNOWN(KNOW_UNREAD) && rec->life.unread_bytes == 0);
+    CHECK_STR(rec->evidence.conn_state, "SF");
+    CHECK_STR(rec->evidence.history, "ShADdFf");
+    CHECK_EQ(rec->life.opened_ns, SEC(1000));
+    CHECK_EQ(rec->evidence.close_packet, 7);
+    CHECK_EQ(rec->evidence.incomplete, 0);
+    CHECK(!wire_next(t.w));
+}
+
+TEST(a_retransmission_is_read_once) {
+    start();
+    say(CLIENT, GET);
+    struct wire_segment s = segment(SERVER, TCP_ACK, OK(10) "0123456789", strlen(OK(10)) + 10);
+    feed(s);
+    s.packet = ++t.packet, s.ident++, s.at_ns += SEC(1);
+    feed(s);
+    ack(CLIENT);
+    close_both();
+    finish();
+    check_one_exchange();
+    CHECK_EQ(rec->evidence.remote.retransmits, 1);
+}
+
+TEST(a_copy_of_a_packet_is_not_a_retransmission) {
+    start();
+    struct wire_segment s = segment(CLIENT, TCP_ACK, GET, strlen(GET));
+    feed(s);
+    s.packet = ++t.packet;
+    feed(s);
+    finish();
+    CHECK_EQ(rec->evidence.local.duplicates, 1);
+    CHECK_EQ(rec->evidence.local.retransmits, 0);
+    CHECK_EQ(rec->life.requests, 1);
+}
+
+TEST(segments_out_of_order_and_overlapping) {
+    struct wire_segment s[3];
+    start();
+    say(CLIENT, GET);
+    for (int i = 0; i < 3; i++) {
+        static const char *const parts[] = {"HTTP/1.1 200 OK\r\nContent-", "Length: 10\r\n\r\n01234", "56789"};
+        s[i] = segment(SERVER, TCP_ACK, parts[i], strlen(parts[i]));
+    }
+    s[2].payload = (const uint8_t *)"3456789", s[2].seq -= 2, s[2].len = s[2].captured = 7; /* overlaps, the same bytes */
+    feed(s[2]), feed(s[1]), feed(s[0]);
+    ack(CLIENT);
+    close_both();
+    finish();
+    check_one_exchange();
+    CHECK_EQ(rec->evidence.remote.overlap_conflicts, 0);
+    CHECK(rec->evidence.remote.out_of_order > 0);
+}
+
+TEST(of_an_overlap_with_other_bytes_the_first_copy_wins) {
+    start();
+    say(CLIENT, GET);
+    struct wire_segment first = segment(SERVER, TCP_ACK, "HTTP/1.1 200 OK\r\n", 17);
+    struct wire_segment second = segment(SERVER, TCP_ACK, "Content-Length: 3\r\n\r\nabc", 24), other = second;
+    other.payload = (const uint8_t *)"Content-Length: 9\r\n\r\nabc", other.ident++;
+    feed(second), feed(other), feed(first);
+    finish();
+    CHECK_EQ(rec->evidence.remote.overlap_conflicts, 1);
+    CHECK_EQ(rec->life.body_announced, 3);
+    CHECK_EQ(rec->life.state, LIFE_IDLE);
+}
+
+TEST(an_answer_is_read_after_the_request_that_it_acknowledges) {
+    start();
+    struct wire_segment request = segment(CLIENT, TCP_ACK, "HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n", 29);
+    struct wire_segment answer = segment(SERVER, TCP_ACK, OK(5000), strlen(OK(5000)));
+    feed(answer), feed(request); /* shuffled: only the request tells that no body follows */
+    say(CLIENT, GET);
+    say(SERVER, OK(3) "abc");
+    finish();
+    CHECK_EQ(rec->life.responses, 2);
+    CHECK(KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.excess_bytes, 0);
+}
+
+TEST(a_hole_in_a_body_is_bridged_by_its_length) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(3000));
+    say_n(SERVER, 1000);
+    lose(SERVER, 1000);
+    ack(CLIENT); /* the client has it: the capture has not */
+    say_n(SERVER, 1000);
+    for (int i = 0; i < 10; i++) ack(CLIENT);
+    say(CLIENT, GET);
+    say(SERVER, OK(10) "0123456789");
+    ack(CLIENT);
+    close_both();
+    finish();
+    CHECK(KNOWN(KNOW_REQUESTS) && KNOWN(KNOW_RESPONSES) && KNOWN(KNOW_BYTES_IN));
+    CHECK_EQ(rec->life.requests, 2);
+    CHECK_EQ(rec->life.responses, 2);
+    CHECK_EQ(rec->evidence.remote.gap_bytes, 1000);
+    CHECK_EQ(rec->evidence.incomplete, INCOMPLETE_LOSS);
+}
+
+TEST(a_hole_in_a_head_makes_the_count_unknown_and_the_next_head_is_found) {
+    start();
+    say(CLIENT, GET);
+    lose(SERVER, 200);
+    ack(CLIENT);
+    say(CLIENT, GET);
+    say(SERVER, OK(10) "0123456789");
+    for (int i = 0; i < 14; i++) ack(CLIENT);
+    finish();
+    CHECK(KNOWN(KNOW_REQUESTS));
+    CHECK_EQ(rec->life.requests, 2);
+    CHECK(!KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.responses_seen, 1);
+    CHECK(rec->evidence.incomplete & INCOMPLETE_GAP_IN);
+    CHECK_STR(rec->evidence.history, "ShADgd");
+}
+
+TEST(bytes_that_nobody_acknowledged_are_not_part_of_what_was_said) {
+    start();
+    say(CLIENT, GET);
+    lose(SERVER, 100); /* lost on the wire */
+    struct wire_segment s = segment(SERVER, TCP_ACK, "HTTP/1.1 200 OK\r\n", 17);
+    feed(s);
+    struct wire_segment a = segment(CLIENT, TCP_ACK, NULL, 0);
+    a.ack = 5001;
+    for (int i = 0; i < 40; i++) a.packet = ++t.packet, a.ident += 1 << 16, a.at_ns += MSEC(1), feed(a);
+    finish();
+    CHECK_EQ(rec->life.responses, 0);
+    CHECK_EQ(rec->evidence.remote.gaps, 0);
+}
+
+TEST(sequence_numbers_wrap) {
+    talk_begin();
+    t.seq[CLIENT] = UINT32_MAX - 5, t.seq[SERVER] = UINT32_MAX - 60;
+    handshake();
+    exchange();
+    exchange();
+    close_both();
+    finish();
+    CHECK_EQ(rec->life.requests, 2);
+    CHECK_EQ(rec->life.bytes_in, 2 * (strlen(OK(10)) + 10));
+}
+
+TEST(more_than_4_GiB_pass) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n");
+    for (uint64_t left = 5000000000; left;) {
+        uint32_t n = left > 1000000 ? 1000000 : (uint32_t)left;
+        say_n(SERVER, n);
+        left -= n;
+        ack(CLIENT);
+    }
+    close_both();
+    finish();
+    CHECK_EQ(rec->life.bytes_in, 5000000000 + 47);
+    CHECK_EQ(rec->evidence.early, EARLY_FIN_AFTER_COMPLETE);
+}
+
+TEST(a_start_in_mid_stream) {
+    talk_begin();
+    say_n(SERVER, 300); /* some body */
+    ack(CLIENT);
+    say(CLIENT, GET);
+    say(SERVER, OK(10) "0123456789");
+    close_both();
+    finish();
+    CHECK_EQ(rec->life.flow.local.port, 4000);
+    CHECK_EQ(rec->evidence.roles, ROLES_CONTENT);
+    CHECK(rec->evidence.incomplete & INCOMPLETE_START);
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_BYTES_IN) && !KNOWN(KNOW_OPENED));
+    CHECK_EQ(rec->evidence.requests_seen, 1);
+    CHECK(rec->evidence.history[0] == '^');
+}
+
+TEST(the_answer_to_a_SYN_tells_who_is_who) {
+    talk_begin();
+    (void)segment(CLIENT, TCP_SYN, NULL, 0); /* not captured */
+    flags(SERVER, TCP_SYN | TCP_ACK);
+    ack(CLIENT);
+    exchange();
+    finish();
+    CHECK_EQ(rec->life.flow.local.port, 4000);
+    CHECK(KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_OPENED));
+    CHECK_EQ(rec->life.requests, 1);
+}
+
+TEST(a_refused_connection) {
+    talk_begin();
+    flags(CLIENT, TCP_SYN);
+    struct wire_segment s = segment(SERVER, TCP_RST | TCP_ACK, NULL, 0);
+    s.seq = 0;
+    feed(s);
+    finish();
+    CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_REFUSED);
+    CHECK_STR(rec->evidence.conn_state, "REJ");
+    CHECK_EQ(rec->life.close_by, BY_REMOTE);
+    CHECK_EQ(rec->life.close_phase, PHASE_DIALING);
+    CHECK(rec->life.rst_received && !rec->life.rst_sent);
+}
+
+TEST(an_RST_outside_the_window_ends_nothing) {
+    start();
+    exchange();
+    struct wire_segment s = segment(SERVER, TCP_RST, NULL, 0);
+    s.seq += 1 << 28;
+    feed(s);
+    exchange();
+    finish();
+    CHECK_EQ(rec->evidence.remote.bad_rsts, 1);
+    CHECK(!rec->life.rst_received);
+    CHECK_EQ(rec->life.requests, 2);
+}
+
+TEST(the_end_whose_FIN_was_acknowledged_by_the_others_closed_first) {
+    start();
+    exchange();
+    struct wire_segment theirs = segment(SERVER, TCP_FIN | TCP_ACK, NULL, 0), mine = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    feed(mine), feed(theirs); /* shuffled */
+    finish();
+    CHECK_EQ(rec->life.close_by, BY_REMOTE);
+    CHECK_EQ(rec->life.close_how, HOW_FIN);
+}
+
+TEST(an_end_whose_FIN_is_not_in_the_capture) {
+    start();
+    exchange();
+    (void)segment(SERVER, TCP_FIN | TCP_ACK, NULL, 0);
+    flags(CLIENT, TCP_FIN | TCP_ACK); /* acknowledges one byte more than was seen */
+    finish();
+    CHECK(!KNOWN(KNOW_CLOSE) && !KNOWN(KNOW_BYTES_IN));
+}
+
+TEST(half_close_and_what_follows_it) {
+    start();
+    say(CLIENT, GET);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    say(SERVER, OK(10) "0123456789");
+    ack(CLIENT);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+    finish();
+    CHECK_EQ(rec->life.responses, 1);
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(10)) + 10);
+    CHECK(!KNOWN(KNOW_EARLY_CLOSES)); /* shutdown(), not close(): whether anything was given up is not known */
+}
+
+TEST(keep_alive_probes_are_no_retransmissions) {
+    start();
+    exchange();
+    struct wire_segment s = segment(CLIENT, TCP_ACK, NULL, 0);
+    s.seq--;
+    feed(s);
+    finish();
+    CHECK_EQ(rec->evidence.local.keepalives, 1);
+    CHECK_EQ(rec->evidence.local.retransmits, 0);
+}
+
+TEST(spells_of_a_zero_window) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(100));
+    t.window[CLIENT] = 0;
+    ack(CLIENT);
+    t.now += SEC(2);
+    t.window[CLIENT] = 500;
+    ack(CLIENT);
+    finish();
+    CHECK_EQ(rec->evidence.local.zero_windows, 1);
+    CHECK_EQ(rec->evidence.local.zero_window_ns, SEC(2) + MSEC(1));
+    CHECK(strchr(rec->evidence.history, 'W'));
+}
+
+TEST(the_same_ends_connect_again) {
+    start();
+    exchange();
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    t.seq[CLIENT] = 900000, t.seq[SERVER] = 70000;
+    handshake();
+    exchange();
+    exchange();
+    wire_finish(t.w);
+    rec = wire_next(t.w);
+    CHECK_EQ(rec->life.requests, 1);
+    CHECK(rec->life.rst_sent);
+    wire_record_free(&rec);
+    rec = wire_next(t.w);
+    CHECK_EQ(rec->life.requests, 2);
+    CHECK_EQ(rec->life.state, LIFE_IDLE);
+    CHECK(!wire_next(t.w));
+}
+
+TEST(a_new_beginning_without_an_end) {
+    start();
+    exchange();
+    t.seq[CLIENT] = 900000;
+    flags(CLIENT, TCP_SYN);
+    wire_record_free(&rec);
+    rec = wire_next(t.w);
+    CHECK(rec && rec->evidence.incomplete & INCOMPLETE_END);
+    CHECK(!KNOWN(KNOW_CLOSE) && !KNOWN(KNOW_CLOSED) && !KNOWN(KNOW_EARLY_CLOSES));
+}
+
+TEST(late_packets_of_an_ended_connection_are_no_new_one) {
+    start();
+    exchange();
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    uint16_t port = t.port;
+    uint32_t seq[2] = {t.seq[0], t.seq[1]};
+    t.now += SEC(60);
+    t.port = 4001, t.seq[0] = 1, t.seq[1] = 1;
+    handshake();
+    t.port = port, t.seq[0] = seq[0], t.seq[1] = seq[1];
+    say_n(SERVER, 100);
+    CHECK_EQ(wire_totals(t.w)->strays, 1);
+    CHECK_EQ(wire_totals(t.w)->connections, 2);
+    CHECK_EQ(wire_totals(t.w)->open, 1);
+}
+
+TEST(a_one_way_capture_is_read_as_far_as_it_goes) {
+    talk_begin();
+    flags(CLIENT, TCP_SYN);
+    (void)segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    ack(CLIENT);
+    say(CLIENT, GET);
+    lose(SERVER, 300);
+    for (int i = 0; i < 20; i++) ack(CLIENT);
+    say(CLIENT, GET);
+    finish();
+    CHECK(rec->evidence.incomplete & INCOMPLETE_ONE_WAY);
+    CHECK(!KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.requests_seen, 2);
+}
+
+int main(void) {
+    int rc = tap_run();
+    talk_end();
+    return rc;
+}
