@@ -223,6 +223,7 @@ void tcp_flush(struct wire *w, struct conn *c); /* gives up waiting: the connect
 /* http.c: bytes of ends[from], in order. */
 void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p);
 void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns); /* its FIN was reached */
+void read_lost(struct wire *w, struct conn *c, unsigned from); /* more was said, and it cannot be read */
 void read_free(struct wire *w, struct conn *c);
 bool looks_like_request(const uint8_t *p, size_t len);
 bool looks_like_response(const uint8_t *p, size_t len);

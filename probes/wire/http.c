@@ -138,6 +138,10 @@ static void lose(struct wire *w, struct conn *c, unsigned from) {
     d->reading = READ_LOST;
 }
 
+void read_lost(struct wire *w, struct conn *c, unsigned from) {
+    if (c->dir[from].reading != READ_OPAQUE) lose(w, c, from);
+}
+
 static void go_opaque(struct wire *w, struct conn *c) {
     for (unsigned i = 0; i < 2; i++) {
         return_parser(w, c, i);

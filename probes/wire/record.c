@@ -27,6 +27,11 @@ static bool tail_is_unclear(const struct conn *c, const struct dir *d) {
     return d->fin_off == NO_OFFSET && (d->acked > end || d->sent > end);
 }
 
+/* The handshake was answered: by the server's SYN, or by what the client acknowledges. */
+static bool was_established(const struct conn *c) {
+    return c->established_ns || server_dir(c)->flags & DIR_BASED || c->incomplete & INCOMPLETE_START;
+}
+
 static bool client_ended(const struct conn *c) {
     return client_dir(c)->close_had != NO_OFFSET;
 }
@@ -312,7 +317,7 @@ static enum life_state find_state(const struct lifecycle *l, const struct conn *
     if (l->closed_ns) return LIFE_CLOSED;
     if (c->incomplete & INCOMPLETE_END) return LIFE_OPEN;
     if (c->tunnelled) return LIFE_OPAQUE;
-    if (!c->established_ns && !(c->incomplete & INCOMPLETE_START)) return LIFE_DIALING;
+    if (!was_established(c)) return LIFE_DIALING;
     if (c->requests_lost || c->responses_lost) return LIFE_OPEN;
     if (c->pending_n) return LIFE_ACTIVE;
     return LIFE_IDLE;
@@ -323,7 +328,7 @@ static void fill_phase(struct lifecycle *l, const struct conn *c, const struct w
     enum close_phase phase = PHASE_NONE;
 
     if (l->state != LIFE_CLOSED || !(l->known & KNOW_CLOSE)) return;
-    if (!c->established_ns && !(c->incomplete & INCOMPLETE_START))
+    if (!was_established(c))
         phase = PHASE_DIALING;
     else if (e->early == EARLY_UNKNOWN || e->early == EARLY_RST_AFTER_COMPLETE || e->early == EARLY_FIN_AFTER_COMPLETE || c->tunnelled)
         return;

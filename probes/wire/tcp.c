@@ -139,6 +139,9 @@ void tcp_flush(struct wire *w, struct conn *c) {
     } while (moved);
     for (unsigned i = 0; i < 2; i++) {
         struct dir *d = &c->dir[i];
+        uint64_t to = d->sent > d->acked ? d->sent : d->acked;
+        if (d->fin_off != NO_OFFSET) to = d->fin_off;
+        if (to > d->next + (d->fin_off == NO_OFFSET)) read_lost(w, c, i); /* bytes of which there is no more than their place */
         while (d->held) { /* never proven to have been received: not part of what was said */
             struct held *h = d->held;
             d->held = h->next;
