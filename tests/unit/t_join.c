@@ -582,6 +582,151 @@ TEST(the_captures_clock_is_brought_to_the_ledgers) {
     CHECK_STR(verdict(l, healthy_view(), x), "agree");
 }
 
+TEST(times_as_far_apart_as_the_slack_are_the_same_time) {
+    struct join_claim l = healthy_claim();
+
+    l.opened_ns = T0 + MSEC(50);
+    l.closed_ns = T0 + SEC(5) + MSEC(50);
+    CHECK_STR(verdict(l, healthy_view(), cover), "agree");
+    CHECK_EQ(result.closed_apart_ns, MSEC(50));
+    l.opened_ns = T0 - MSEC(50);
+    l.closed_ns = T0 + SEC(5) - MSEC(50);
+    CHECK_STR(verdict(l, healthy_view(), cover), "agree");
+    CHECK_EQ(result.closed_apart_ns, -MSEC(50));
+}
+
+TEST(a_reason_that_is_not_known_excuses_nothing) {
+    struct join_claim l = healthy_claim();
+    struct join_view v = healthy_view();
+
+    v.end[JOIN_ACCEPTOR].fin_packet = 19;
+    v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(5) - USEC(40);
+    l.close_reason = REASON_RESPONSE_CLOSE; /* but the bit is off */
+    CHECK_STR(verdict(l, v, cover), "disagree close.by=1/2@19");
+}
+
+TEST(bytes_between_what_was_acknowledged_and_what_was_sent) {
+    struct join_claim l = healthy_claim();
+    struct join_view v = healthy_view();
+
+    /* The peer's RST cut the last ACK off: the program may have read them or not. */
+    v.end[JOIN_ACCEPTOR] = (struct join_end){.bytes = 9500,
+                                             .acked_bytes = 9000,
+                                             .last_payload_packet = 15,
+                                             .last_payload_ns = T0 + SEC(5),
+                                             .rst_packet = 16,
+                                             .rst_ns = T0 + SEC(5)};
+    v.end[JOIN_CONNECTOR].fin_packet = 0;
+    v.end[JOIN_CONNECTOR].fin_ns = 0;
+    l.rst_received = true;
+    l.close_by = BY_REMOTE;
+    l.close_how = HOW_RST;
+    for (l.bytes_in = 9000; l.bytes_in <= 9500; l.bytes_in += 250) CHECK_STR(verdict(l, v, cover), "agree");
+    l.bytes_in = 9501;
+    CHECK_STR(verdict(l, v, cover), "disagree bytes_in=9501/9500@15");
+    l.bytes_in = 8999;
+    CHECK_STR(verdict(l, v, cover), "disagree bytes_in=8999/9000@15 unread_bytes=0/1@15");
+    /* Without it, what was not acknowledged did not arrive. */
+    v = healthy_view();
+    v.end[JOIN_ACCEPTOR].bytes = 9500;
+    l = healthy_claim();
+    l.bytes_in = 9250;
+    CHECK_STR(verdict(l, v, cover), "disagree bytes_in=9250/9000@15");
+    /* An open connection's program may not have come to its bytes yet; an idle one has. */
+    v.blind = JOIN_BLIND_END;
+    v.end[0].fin_packet = v.end[1].fin_packet = 0;
+    l.closed_ns = 0;
+    l.seen_ns = T0 + SEC(5);
+    l.state = LIFE_ACTIVE;
+    l.bytes_in = 10;
+    CHECK_STR(verdict(l, v, cover), "agree");
+    l.state = LIFE_IDLE;
+    v.last_ns = T0 + SEC(2);
+    CHECK_STR(verdict(l, v, cover), "disagree bytes_in=10/9000@15");
+}
+
+TEST(unread_bytes_that_nobody_counted) {
+    struct join_claim l = reset_claim();
+
+    l.known &= ~(uint32_t)KNOW_UNREAD; /* RST: any number of them may have been unread, but not fewer than none */
+    CHECK_STR(verdict(l, reset_view(), cover), "agree");
+    l.bytes_in = 24165;
+    CHECK_STR(verdict(l, reset_view(), cover), "disagree bytes_in=24165/24164@19");
+    l = healthy_claim();
+    l.known &= ~(uint32_t)KNOW_UNREAD; /* FIN: none was */
+    l.bytes_in = 8999;
+    CHECK_STR(verdict(l, healthy_view(), cover), "disagree bytes_in=8999/9000@15");
+}
+
+TEST(an_rst_that_bytes_at_the_close_caused_explains_what_the_end_took_for_a_fin) {
+    struct join_claim l = reset_claim();
+
+    l.unread_bytes = 0;
+    l.bytes_in = 24164 - 500;
+    l.rst_sent = false;
+    l.close_how = HOW_FIN;
+    CHECK_STR(verdict(l, reset_view(), cover),
+              "explained bytes_in=23664/24164@19[arrived_at_close] unread_bytes=0/500@19[arrived_at_close] "
+              "rst_sent=0/1@18[arrived_at_close] close.how=1/2@18[arrived_at_close]");
+}
+
+TEST(no_rst_goes_out_on_a_connection_that_the_peer_has_reset) {
+    struct join_claim l = reset_claim();
+    struct join_view v = reset_view();
+
+    v.end[JOIN_CONNECTOR].rst_packet = 0;
+    v.end[JOIN_CONNECTOR].rst_ns = 0;
+    v.end[JOIN_ACCEPTOR].rst_packet = 18;
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5);
+    l.known |= KNOW_REASON;
+    l.close_reason = REASON_EARLY_CLOSE;
+    CHECK_STR(verdict(l, v, cover),
+              "explained rst_sent=1/0@22[simultaneous_close] rst_received=0/1@18[simultaneous_close] "
+              "close.by=1/2@18[simultaneous_close]");
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(4); /* the daemon had a second to notice */
+    CHECK_STR(verdict(l, v, cover), "disagree closed_at@18 rst_sent=1/0@22 rst_received=0/1@18 close.by=1/2@18");
+}
+
+TEST(a_half_close_leaves_the_end_open_until_the_last_signal) {
+    struct join_claim l = accepted(healthy_claim(), 200, 9000);
+    struct join_view v = healthy_view();
+
+    /* The server's FIN first, the client's three seconds later: the server may close at any time between. */
+    v.end[JOIN_ACCEPTOR].fin_packet = 19;
+    v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(2);
+    l.close_by = BY_LOCAL;
+    for (l.closed_ns = T0 + SEC(2); l.closed_ns <= T0 + SEC(5); l.closed_ns += SEC(1))
+        CHECK_STR(verdict(l, v, cover), "agree");
+    l.closed_ns = T0 + SEC(5) + MSEC(51);
+    CHECK_STR(verdict(l, v, cover), "disagree closed_at@19");
+    l.closed_ns = 0; /* still open: not while both FINs lie behind it */
+    l.seen_ns = T0 + SEC(50);
+    CHECK_STR(verdict(l, v, cover), "disagree closed_at@19");
+    v.end[JOIN_CONNECTOR].fin_packet = 0; /* but while the client's does not, it may */
+    v.end[JOIN_CONNECTOR].fin_ns = 0;
+    v.blind = JOIN_BLIND_END;
+    CHECK_STR(verdict(l, v, cover), "agree");
+    l = healthy_claim(); /* a client's connection that carries no tunnel has no half-close */
+    l.closed_ns = T0 + SEC(6);
+    CHECK_STR(verdict(l, healthy_view(), cover), "disagree closed_at@20");
+    l.opaque = true;
+    CHECK_STR(verdict(l, healthy_view(), cover), "disagree closed_at@20");
+    l.closed_ns = T0 + SEC(5) + MSEC(40);
+    CHECK_STR(verdict(l, healthy_view(), cover), "agree");
+}
+
+TEST(the_views_own_bits_are_the_connecting_ends) {
+    struct join_view v = healthy_view();
+
+    v.known &= ~(uint32_t)KNOW_BYTES_IN; /* the server's bytes are not known */
+    verdict(healthy_claim(), v, cover);
+    CHECK_EQ(result.compared & 1u << JOIN_BYTES_IN, 0);
+    CHECK(result.compared & 1u << JOIN_BYTES_OUT);
+    verdict(accepted(healthy_claim(), 200, 9000), v, cover);
+    CHECK(result.compared & 1u << JOIN_BYTES_IN);
+    CHECK_EQ(result.compared & 1u << JOIN_BYTES_OUT, 0);
+}
+
 /* --- On one side only -------------------------------------------------------- */
 
 TEST(a_life_that_the_capture_lacks_counts_only_where_it_should_have_been) {
@@ -616,6 +761,32 @@ TEST(a_life_that_the_ledger_lacks_counts_only_where_it_should_have_been) {
     x.ledger_first_ns = T0 - SEC(1);
     x.ledger_last_ns = T0 + SEC(2);
     CHECK_EQ(join_absent_in_ledger(&v, &x, false, true), JOIN_ABSENT_TIME);
+}
+
+TEST(absences_are_weighed_on_one_clock) {
+    struct join_claim l = healthy_claim();
+    struct join_view v = healthy_view();
+    struct join_cover x = cover;
+
+    x.clock.offset_ns = SEC(7200);
+    CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_TIME);
+    l.opened_ns += SEC(7200);
+    l.closed_ns += SEC(7200);
+    CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_WRONGLY);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, true, true), JOIN_ABSENT_TIME);
+    x.ledger_first_ns += SEC(7200);
+    x.ledger_last_ns += SEC(7200);
+    CHECK_EQ(join_absent_in_ledger(&v, &x, true, true), JOIN_ABSENT_WRONGLY);
+    /* Within the slack of the capture's edges a packet may have been missed. */
+    x = cover;
+    l = healthy_claim();
+    l.closed_ns = 0;
+    l.opened_ns = x.capture_first_ns + MSEC(49);
+    CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_TIME);
+    l.opened_ns = x.capture_last_ns - MSEC(49);
+    CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_TIME);
+    l.opened_ns = x.capture_last_ns - MSEC(51);
+    CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_WRONGLY);
 }
 
 TEST(every_name_is_there) {
