@@ -202,6 +202,17 @@ static enum join_cause absent_packet_cause(const struct pair *p) {
     return p->x->lost_packets ? JOIN_CAUSE_LOST_PACKETS : JOIN_CAUSE_NONE;
 }
 
+/* Why the end does not know of the peer's RST. */
+static enum join_cause unnoticed_rst_cause(const struct pair *p) {
+    const struct join_end *own = p->own, *peer = p->peer;
+
+    /* An end that has got an RST sends no FIN any more: where it sent one, it had closed before. */
+    if (fin_first(own) || (own->rst_packet && own->rst_packet < peer->rst_packet)) return JOIN_CAUSE_RST_AFTER_CLOSE;
+    if (closed_unaware_of(p, peer->rst_ns)) return JOIN_CAUSE_SIMULTANEOUS_CLOSE;
+    if (rst_came_at_close(p)) return JOIN_CAUSE_ARRIVED_AT_CLOSE;
+    return outlived_record(p, peer->rst_ns) ? JOIN_CAUSE_AFTER_LEDGER : JOIN_CAUSE_NONE;
+}
+
 /* --- Field by field --------------------------------------------------------- */
 
 static void compared(struct pair *p, enum join_field f) {
@@ -239,16 +250,35 @@ static void compare_count(struct pair *p, enum join_field f, uint32_t known, uin
     if (ledger != capture) differs(p, f, ledger, capture, packet, growth_cause(p, ledger > capture));
 }
 
+/* What goes through a tunnel is not the daemon's, though a capture may be able to read it. */
+static bool is_foreign(const struct join_claim *l) {
+    return l->opaque && !l->accepted && !l->requests;
+}
+
 static void compare_counts(struct pair *p) {
     const struct join_view *v = p->v;
     uint64_t request = v->last_request_packet ? v->last_request_packet : v->last_packet;
 
-    /* What goes through a tunnel is not the daemon's, though a capture may be able to read it. */
-    if (p->l->opaque && !p->l->accepted && !p->l->requests) return;
+    if (is_foreign(p->l)) return;
     compare_count(p, JOIN_REQUESTS, KNOW_REQUESTS, p->l->requests, v->requests, request);
     compare_count(p, JOIN_REUSED, KNOW_REQUESTS, p->l->reused, v->requests ? v->requests - 1 : 0, request);
-    compare_count(p, JOIN_EARLY_CLOSES, KNOW_EARLY_CLOSES, p->l->early_closes, v->early_closes,
-                  has_ended(p->own) ? end_packet(p->own) : v->last_packet);
+}
+
+/* A server whose whole answer fits into its kernel learns only from the client's
+ * RST that it was not taken: if that came too late to be noticed, so does this. */
+static void compare_early_closes(struct pair *p) {
+    const struct join_claim *l = p->l;
+    const struct join_view *v = p->v;
+    const struct join_end *reader = &v->end[JOIN_CONNECTOR];
+    uint64_t packet = has_ended(reader) ? end_packet(reader) : v->last_packet;
+    bool late = l->accepted && !l->rst_received && p->peer->rst_packet && v->early_closes == l->early_closes + 1;
+    enum join_cause cause = late ? unnoticed_rst_cause(p) : JOIN_CAUSE_NONE;
+
+    if (!(l->known & v->known & KNOW_EARLY_CLOSES) || is_foreign(l)) return;
+    compared(p, JOIN_EARLY_CLOSES);
+    if (l->early_closes == v->early_closes) return;
+    if (!cause) cause = growth_cause(p, l->early_closes > v->early_closes);
+    differs(p, JOIN_EARLY_CLOSES, l->early_closes, v->early_closes, packet, cause);
 }
 
 /* The view's bits are the connecting end's. */
@@ -445,15 +475,7 @@ static void compare_rst_received(struct pair *p) {
     compared(p, JOIN_RST_RECEIVED);
     if (p->l->rst_received == (peer->rst_packet != 0)) return;
     if (peer->rst_packet) {
-        /* An end that has got an RST sends no FIN any more: where it sent one, it had closed before. */
-        if (fin_first(p->own) || (p->own->rst_packet && p->own->rst_packet < peer->rst_packet))
-            cause = JOIN_CAUSE_RST_AFTER_CLOSE;
-        else if (closed_unaware_of(p, peer->rst_ns))
-            cause = JOIN_CAUSE_SIMULTANEOUS_CLOSE;
-        else if (rst_came_at_close(p))
-            cause = JOIN_CAUSE_ARRIVED_AT_CLOSE;
-        else if (outlived_record(p, peer->rst_ns))
-            cause = JOIN_CAUSE_AFTER_LEDGER;
+        cause = unnoticed_rst_cause(p);
         differs(p, JOIN_RST_RECEIVED, 0, 1, peer->rst_packet, cause);
     } else {
         differs(p, JOIN_RST_RECEIVED, 1, 0, has_ended(peer) ? end_packet(peer) : p->v->last_packet,
@@ -493,6 +515,7 @@ void join_compare(const struct join_claim *claim, const struct join_view *view, 
     compare_opened(&p);
     compare_closed(&p);
     compare_counts(&p);
+    compare_early_closes(&p);
     compare_bytes_in(&p);
     compare_bytes_out(&p);
     compare_rst_sent(&p);

@@ -413,6 +413,28 @@ TEST(an_rst_an_instant_behind_the_peers_fin_may_have_come_at_the_close) {
     CHECK_STR(verdict(l, v, cover), "disagree rst_received=0/1@22");
 }
 
+TEST(an_early_close_that_only_a_late_rst_showed_is_not_held_against_the_server) {
+    struct join_claim l = accepted(reset_claim(), 100, 30000);
+    struct join_view v = reset_view();
+
+    /* The client's FIN, the server's FIN behind a whole answer, the client's RST. */
+    l.early_closes = 0;
+    l.close_how = HOW_FIN;
+    l.rst_received = false;
+    v.end[JOIN_CONNECTOR].fin_packet = 17;
+    v.end[JOIN_CONNECTOR].fin_ns = T0 + SEC(5) - USEC(30);
+    v.end[JOIN_ACCEPTOR].fin_packet = 19;
+    v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(5) - USEC(10);
+    v.end[JOIN_CONNECTOR].rst_packet = 20;
+    CHECK_STR(verdict(l, v, cover),
+              "explained early_closes=0/1@17[rst_after_close] rst_received=0/1@20[rst_after_close]");
+    l.early_closes = 2;
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=2/1@17 rst_received=0/1@20[rst_after_close]");
+    l.early_closes = 0;
+    l.rst_received = true; /* it noticed the RST: then it can ask its kernel what was taken */
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@17");
+}
+
 TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     struct join_claim l = healthy_claim();
     struct join_view v = healthy_view();
