@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -121,7 +122,7 @@ class Connleakd(Subject):
     def __init__(self, upstream_ca=None, flush_interval=None, settings=None, preexec=None, argv=(), wait=True, **pool):
         del flush_interval  # the daemon always passes on what it has
         self.settings = {"proxy.listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "pool.proxy": "",
-                         "proxy.drain_quiet": "10ms", "proxy.drain_timeout": "100ms"}
+                         "proxy.drain_quiet": "1ms", "proxy.drain_timeout": "10ms"}
         self.settings.update({f"pool.{key}": value for key, value in pool.items()})
         if upstream_ca:
             self.settings["tls.upstream_ca"] = upstream_ca
@@ -169,21 +170,27 @@ class Connleakd(Subject):
         with opener.open(f"http://127.0.0.1:{self.admin[1]}/ledger", timeout=10) as reply:
             return [json.loads(line) for line in reply.read().splitlines() if line]
 
+    def wait_exit(self, timeout):
+        """Did it end within so many seconds? (Popen.wait() would look only every 50 ms.)"""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            ready, _, _ = select.select([pidfd], [], [], timeout)
+        finally:
+            os.close(pidfd)
+        return bool(ready) and self.process.wait() is not None
+
     def stop(self):
         """End it, and fail if it had crashed or says that memory was misused."""
         crashed = self.process.poll()
         if crashed is None:
+            # The first SIGTERM drains, and looks every 100 ms whether that is done; the second does not wait.
             self.signal(signal.SIGTERM)
-            try:
-                self.process.wait(2)
-            except subprocess.TimeoutExpired:
-                self.signal(signal.SIGTERM)
-                try:
-                    self.process.wait(5)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
-                    raise AssertionError("connleakd does not end on a second SIGTERM:\n" + self.log()) from None
+            until(lambda: "draining" in self.log() or not self.alive(), lambda: "an answer to SIGTERM:\n" + self.log())
+            self.signal(signal.SIGTERM)
+            if not self.wait_exit(7):
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("connleakd does not end on a second SIGTERM:\n" + self.log())
         self._reader.join(1)
         text = self.log()
         assert "Sanitizer" not in text and "runtime error:" not in text, text
