@@ -725,7 +725,7 @@ class Live:
         self.daemon = net.start("proxy", DAEMON, "--set", "proxy.listen=10.77.1.1:3128", "--set", "admin.listen=127.0.0.1:9128",
                                 "--set", "access.allow_clients=10.77.0.0/16", "--set", f"ledger.file={self.ledger}",
                                 "--set", "proxy.drain_quiet=10ms", stderr=open(os.path.join(folder, "daemon.log"), "wb"))
-        self.tcpdump = net.start("proxy", "tcpdump", "-i", "any", "-B", "65536", "-w", self.pcap, "tcp", "and", "not", "port", "9128",
+        self.tcpdump = net.start("proxy", "tcpdump", "-i", "any", "-B", "131072", "-w", self.pcap, "tcp", "and", "not", "port", "9128",
                                  stderr=open(os.path.join(folder, "tcpdump.log"), "wb"))
         eventually(lambda: b"listening on" in self.read("tcpdump.log"), lambda: self.read("tcpdump.log"))
         eventually(lambda: self.answers("10.77.1.1", 3128, "clients"), lambda: self.read("daemon.log"))
@@ -779,7 +779,9 @@ def live():
     refused = namespaces_refused()
     if refused:
         pytest.skip(refused)
-    net, folder = Net(), tempfile.mkdtemp(prefix="crosscheck")
+    # In memory where there is room: tcpdump must not wait for a disk while the kernel's buffer fills.
+    in_memory = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 2 << 30
+    net, folder = Net(), tempfile.mkdtemp(prefix="crosscheck", dir="/dev/shm" if in_memory else None)
     try:
         yield Live(net, folder)
     finally:
