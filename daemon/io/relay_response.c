@@ -7,9 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Bodies of at least this many bytes still to come go through a pipe, unseen. */
@@ -291,11 +294,18 @@ static void count_body(struct relay *r, size_t n) {
     server_event(r->s, r->client->life, EV_BODY_READ, n);
 }
 
-/* n bytes came; p points at them, the kept part of a head lies right before p if there is one. */
-static void received(struct relay *r, const uint8_t *p, size_t n) {
+/* What became of bytes that came. */
+enum outcome {
+    CAME_MORE, /* the response goes on */
+    CAME_END,  /* it is complete; *left_over says whether bytes came behind it */
+    CAME_GONE, /* the relay is through with this connection, or over: touch nothing */
+};
+
+/* n bytes came; p points at them, the kept part of a head lies right before p if
+ * there is one. What is for the client is gathered, not sent. */
+static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p, size_t n, bool *left_over) {
     struct upstream_conn *u = r->upstream;
     const uint8_t *end = p + n, *msg = u->head.len ? u->head.p : p;
-    struct gather g = {0};
     bool complete = false;
     server_event(r->s, u->life, EV_BYTES_IN, n);
     if (!r->x.first_byte) {
@@ -303,21 +313,18 @@ static void received(struct relay *r, const uint8_t *p, size_t n) {
         server_event(r->s, u->life, EV_FIRST_BYTE, 0);
     }
     while (p < end && !complete) {
-        size_t used;
-        const uint8_t *data;
-        size_t len;
+        size_t used, len;
+        const uint8_t *data, *from = p;
         enum h1_step step = h1_feed(u->h1, p, (size_t)(end - p), &used);
-        const uint8_t *from = p;
         p += used;
         if (step == H1_ERROR) {
             uint64_t at;
-            send_gathered(r, &g);
+            send_gathered(r, g);
             if (r->upstream == u) malformed(r, h1_error(u->h1, &at));
-            return;
+            return CAME_GONE;
         }
         if (step == H1_HEAD) {
-            bool go_on = on_head(r, p - h1_head(u->h1)->bytes, p, (size_t)(end - p), &complete);
-            if (!go_on) return;
+            if (!on_head(r, p - h1_head(u->h1)->bytes, p, (size_t)(end - p), &complete)) return CAME_GONE;
             msg = p;
             continue;
         }
@@ -325,22 +332,38 @@ static void received(struct relay *r, const uint8_t *p, size_t n) {
         h1_data(u->h1, &data, &len);
         if (step != H1_DATA) len = 0;
         count_body(r, len);
-        gather_piece(r, &g, from, used, data, len);
+        gather_piece(r, g, from, used, data, len);
         /* The last byte of a known length is told as data; the end comes with the next feed. */
         if (step == H1_DATA && r->x.framing == FRAMING_LENGTH) step = h1_feed(u->h1, p, 0, &used);
         complete = step == H1_DONE;
     }
-    if (r->x.status)
-        bytes_free(&u->head);
-    else
-        keep_head(u, msg, end);
-    g.ended = complete;
-    send_gathered(r, &g);
-    if (complete && r->upstream == u) relay_complete(r, p < end);
+    if (!r->x.status) keep_head(u, msg, end);
+    g->ended = complete;
+    *left_over = p < end;
+    return complete ? CAME_END : CAME_MORE;
+}
+
+/* How many bytes the client's socket can take now, by and large. A send buffer
+ * counts what lies around the bytes too, hence the half. */
+static size_t client_room(const struct relay *r) {
+    int queued = 0, buffer = 0;
+    socklen_t len = sizeof buffer;
+    int fd = r->client->stream.fd;
+    if (ioctl(fd, SIOCOUTQ, &queued) != 0 || getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, &len) != 0) return 0;
+    return buffer > queued ? (size_t)(buffer - queued) / 2 : 0;
+}
+
+/* How much of a body may be read before its client has taken it: the copy buffer,
+ * and more only where the client's socket has room for it this very moment. */
+static size_t may_hold(const struct relay *r, uint64_t remaining) {
+    size_t least = r->s->conf->pool.copy_buffer_size;
+    if (remaining <= least || !r->client || r->client->stream.ssl) return least;
+    size_t room = client_room(r);
+    return room > least ? room : least;
 }
 
 static bool may_splice(const struct relay *r) {
-    return r->client && r->x.framing == FRAMING_LENGTH && r->down_framing == DOWN_LENGTH && !r->upstream->stream.ssl &&
+    return r->client && r->x.status && r->x.framing == FRAMING_LENGTH && r->down_framing == DOWN_LENGTH && !r->upstream->stream.ssl &&
            h1_remaining(r->upstream->h1) >= SPLICE_LEAST && !bytes_left(&r->down);
 }
 
@@ -349,7 +372,9 @@ static void splice_body(struct relay *r) {
     struct upstream_conn *u = r->upstream;
     for (int round = 0; round < SPLICE_ROUNDS; round++) {
         uint64_t remaining = h1_remaining(u->h1);
-        size_t want = remaining < r->pipe->size ? (size_t)remaining : r->pipe->size;
+        size_t want = may_hold(r, remaining);
+        if (want > r->pipe->size) want = r->pipe->size;
+        if (want > remaining) want = (size_t)remaining;
         ssize_t n = splice(u->stream.fd, NULL, r->pipe->wr, NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n <= 0) {
@@ -371,7 +396,7 @@ static void splice_body(struct relay *r) {
             backpressure(r);
             return;
         }
-        if ((size_t)n < want) return; /* the socket was emptied */
+        if ((size_t)n < want / 2) return; /* the socket was emptied */
     }
 }
 
@@ -384,37 +409,69 @@ static bool head_room(const struct upstream_conn *u, size_t *size) {
     return true;
 }
 
-void relay_readable(struct relay *r) {
+/* One read's size and place. Returns 0 when what is gathered must be sent first. */
+static size_t next_read(struct relay *r, size_t gathered, uint8_t **to) {
     struct server *s = r->s;
     struct upstream_conn *u = r->upstream;
-    do {
-        bool in_body = r->x.status != 0;
-        if (in_body && may_splice(r) && (r->pipe || (r->pipe = server_pipe(s)))) {
-            splice_body(r);
-            return;
-        }
-        size_t size = exchange_read_size(s->conf->pool.read_buffer_size, h1_partial_line(u->h1), in_body,
-                                         in_body ? h1_remaining(u->h1) : 0, s->conf->pool.copy_buffer_size);
-        if (!in_body && !head_room(u, &size)) {
-            malformed(r, H1_E_HEAD_TOO_LARGE);
-            return;
-        }
-        uint8_t *to = s->scratch;
-        if (u->head.len) {
-            bytes_reserve(&u->head, size);
-            to = u->head.p + u->head.len;
-        } else if (size > s->scratch_size) {
-            size = s->scratch_size;
-        }
-        size_t got;
+    bool in_body = r->x.status != 0;
+    uint64_t remaining = in_body ? h1_remaining(u->h1) : 0;
+    size_t hold = in_body ? may_hold(r, remaining) : 0;
+    size_t size = exchange_read_size(s->conf->pool.read_buffer_size, h1_partial_line(u->h1), in_body, remaining, hold);
+    if (!in_body && u->head.len) {
+        if (!head_room(u, &size)) return 0;
+        bytes_reserve(&u->head, size);
+        *to = u->head.p + u->head.len;
+        return size;
+    }
+    if (!in_body && !head_room(u, &size)) return 0;
+    if (gathered && size > s->scratch_size - gathered) return 0;
+    if (size > s->scratch_size) size = s->scratch_size;
+    *to = s->scratch + gathered;
+    return size;
+}
+
+/* Reads what there is, up to what may be held, and sends it in one go. */
+void relay_readable(struct relay *r) {
+    struct upstream_conn *u = r->upstream;
+    struct gather g = {0};
+    size_t gathered = 0, got, size;
+    bool left_over = false, again = true;
+    enum outcome came = CAME_MORE;
+    if (may_splice(r) && (r->pipe || (r->pipe = server_pipe(r->s)))) {
+        splice_body(r);
+        return;
+    }
+    while (again && came == CAME_MORE) {
+        uint8_t *to;
+        if ((size = next_read(r, gathered, &to)) == 0) break;
         enum io_result res = stream_read(&u->stream, to, size, &got);
-        if (res == IO_AGAIN) return;
+        if (res == IO_AGAIN) break;
         if (res != IO_OK) {
-            relay_upstream_failed(r, res);
+            send_gathered(r, &g);
+            if (r->upstream == u) relay_upstream_failed(r, res);
             return;
         }
-        received(r, to, got);
-    } while (r->upstream == u && u->relay == r && u->reading && r->state != RELAY_GRACE && stream_pending(&u->stream));
+        bool in_pieces = u->head.len != 0;
+        if ((came = received(r, &g, to, got, &left_over)) == CAME_GONE) return;
+        gathered += got;
+        /* Once more if the socket probably has more, and it can go along. */
+        again = (got == size || stream_pending(&u->stream)) && !in_pieces && u->head.len == 0 && !may_splice(r) &&
+                gathered <= r->s->conf->pool.copy_buffer_size;
+    }
+    if (!r->x.status && came == CAME_MORE && u->head.len >= r->s->conf->pool.max_response_header_bytes) {
+        send_gathered(r, &g);
+        if (r->upstream == u) malformed(r, H1_E_HEAD_TOO_LARGE);
+        return;
+    }
+    send_gathered(r, &g);
+    if (r->upstream != u) return;
+    if (r->x.status) bytes_free(&u->head);
+    if (came == CAME_END)
+        relay_complete(r, left_over);
+    else if (u->reading && stream_pending(&u->stream))
+        relay_readable(r); /* decrypted bytes that no event will announce */
+    else if (u->reading && again && may_splice(r) && (r->pipe || (r->pipe = server_pipe(r->s))))
+        splice_body(r);
 }
 
 /* 101: both sides must name the same protocol (R167); then the bytes are theirs. */

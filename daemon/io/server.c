@@ -97,8 +97,8 @@ void server_init(struct server *s, struct event_base *base, struct conf *conf) {
     for (size_t i = 0; i < sizeof queues / sizeof *queues; i++)
         deadline_queue_init(queues[i].q, base, queues[i].after, queues[i].expired, enter, leave, s);
     server_set_delays(s);
-    s->scratch_size = conf->pool.copy_buffer_size;
-    if (s->scratch_size < conf->pool.read_buffer_size) s->scratch_size = conf->pool.read_buffer_size;
+    s->scratch_size = conf->pool.copy_buffer_size + conf->pool.read_buffer_size;
+    if (s->scratch_size < SCRATCH_LEAST) s->scratch_size = SCRATCH_LEAST;
     s->scratch = malloc(s->scratch_size);
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != sizeof random) abort();
@@ -233,13 +233,12 @@ struct splice_pipe *server_pipe(struct server *s) {
     }
     int fds[2];
     if (s->n_pipes >= PIPES_MAX || pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) return NULL;
-    /* A pipe's room is counted in pages; more than the rule allows is never put in (`size`). */
-    int room = fcntl(fds[1], F_SETPIPE_SZ, (int)s->conf->pool.copy_buffer_size);
+    /* As large as the system lets anybody have one; the user's share may be used up. */
+    int room = fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE);
     if (room <= 0) room = fcntl(fds[1], F_GETPIPE_SZ);
     p = malloc(sizeof *p);
     if (!p) abort();
-    *p = (struct splice_pipe){.rd = fds[0], .wr = fds[1], .size = s->conf->pool.copy_buffer_size};
-    if (room > 0 && (size_t)room < p->size) p->size = (size_t)room;
+    *p = (struct splice_pipe){.rd = fds[0], .wr = fds[1], .size = room > 0 ? (size_t)room : 4096};
     s->n_pipes++;
     return p;
 }

@@ -49,7 +49,7 @@ struct server_gauges {
     mono_ns last_request;           /* when one last ran: what proxy.drain_quiet looks at */
 };
 
-/* Pipes for splice(2), each of pool.copy_buffer_size at most. */
+/* Pipes for splice(2). How much may lie in one is decided where it is filled. */
 struct splice_pipe {
     SLIST_ENTRY(splice_pipe) link;
     int rd, wr;
@@ -57,6 +57,8 @@ struct splice_pipe {
 };
 
 #define SERVER_EVERY MSEC(100)
+#define SCRATCH_LEAST (256u << 10)
+#define PIPE_SIZE (1 << 20)
 #define SPARE_H1 64
 #define PIPES_MAX 64 /* beyond them bodies are copied */
 
@@ -105,7 +107,7 @@ struct server {
     size_t n_own;
     char via[40]; /* our name in Via, unlike that of any other daemon */
 
-    uint8_t *scratch;      /* where reads go: the larger of pool.read_buffer_size and pool.copy_buffer_size */
+    uint8_t *scratch;      /* where reads go, for the length of a callback */
     size_t scratch_size;
     struct bytes head_out; /* heads on their way to a socket; empty between callbacks */
     struct h1 *spare_h1[2][SPARE_H1]; /* by enum h1_side */

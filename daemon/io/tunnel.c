@@ -161,8 +161,8 @@ static enum io_result move(struct way *w, size_t *moved, size_t *asked) {
     *moved = 0;
     bool plain = !w->from->ssl && !w->to->ssl;
     if (plain && (w->pipe || (w->pipe = server_pipe(s)))) {
-        *asked = w->pipe->size;
-        ssize_t n = splice(w->from->fd, NULL, w->pipe->wr, NULL, w->pipe->size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        *asked = s->conf->pool.copy_buffer_size < w->pipe->size ? s->conf->pool.copy_buffer_size : w->pipe->size;
+        ssize_t n = splice(w->from->fd, NULL, w->pipe->wr, NULL, *asked, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n < 0) {
             if (errno == EAGAIN || errno == EINTR) return IO_AGAIN;
             w->from->error = errno;
