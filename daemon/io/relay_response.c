@@ -7,11 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
+#include <linux/sock_diag.h> /* SK_MEMINFO_ */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -343,14 +342,14 @@ static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p
     return complete ? CAME_END : CAME_MORE;
 }
 
-/* How many bytes the client's socket can take now, by and large. A send buffer
- * counts what lies around the bytes too, hence the half. */
+/* How many bytes the client's socket can take now, by and large. The kernel counts
+ * what lies around the bytes too, hence the half. */
 static size_t client_room(const struct relay *r) {
-    int queued = 0, buffer = 0;
-    socklen_t len = sizeof buffer;
-    int fd = r->client->stream.fd;
-    if (ioctl(fd, SIOCOUTQ, &queued) != 0 || getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, &len) != 0) return 0;
-    return buffer > queued ? (size_t)(buffer - queued) / 2 : 0;
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof info;
+    if (getsockopt(r->client->stream.fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0) return 0;
+    uint32_t room = info[SK_MEMINFO_SNDBUF], used = info[SK_MEMINFO_WMEM_QUEUED];
+    return room > used ? (room - used) / 2 : 0;
 }
 
 /* How much of a body may be read before its client has taken it: the copy buffer,
