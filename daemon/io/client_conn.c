@@ -39,11 +39,11 @@ static void stop_deadline(struct client_conn *c) {
 }
 
 /* The whole answer had gone into our kernel, so that the exchange looked finished;
- * but the client sent a RST before its kernel had taken all of it. */
+ * but the client ended the connection before its kernel had taken all of it. */
 static bool given_up_in_kernel(struct client_conn *c, const struct stream_end *end, enum close_phase phase) {
     struct lifecycle *l = c->life;
-    bool reset = end->rst_received || l->rst_received;
-    if (phase != PHASE_IDLE || !reset || !end->acked_known || !l->responses || l->opaque) return false;
+    bool ended = end->rst_received || l->rst_received || end->fin_received || l->fin_received;
+    if (phase != PHASE_IDLE || !ended || !end->acked_known || !l->responses || l->opaque) return false;
     if (end->acked >= l->bytes_out) return false;
     uint64_t untaken = l->bytes_out - end->acked;
     server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > untaken ? l->body_read - untaken : 0);

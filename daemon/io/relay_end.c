@@ -297,8 +297,7 @@ void relay_client_gone(struct relay *r, enum io_result how) {
     bool mid_answer = r->answered && (r->state != RELAY_DISCARDING);
     enum close_phase phase = r->answered ? PHASE_IN_BODY : PHASE_IN_REQUEST;
     if (r->state == RELAY_DISCARDING) phase = PHASE_IDLE;
-    /* A write that fails with EPIPE: its FIN came, and then its RST. */
-    if (how == IO_EOF || (how == IO_ERROR && c->stream.error == EPIPE)) server_event(s, c->life, EV_FIN_RECEIVED, 0);
+    if (how == IO_EOF) server_event(s, c->life, EV_FIN_RECEIVED, 0);
     if (how == IO_RESET) server_event(s, c->life, EV_RST_RECEIVED, 0);
     if (mid_answer) server_event(s, c->life, EV_EARLY_CLOSE, taken_down(r));
     if (r->state == RELAY_DIALING) dial_cancel(&r->dial, REASON_CANCELED);
@@ -353,7 +352,6 @@ void relay_shutdown(struct relay *r) {
         relay_drop_upstream(r, REASON_SHUTDOWN);
     }
     bool cut = r->answered;
-    if (c && cut) server_event(r->s, c->life, EV_EARLY_CLOSE, taken_down(r));
     relay_over(r);
     if (c) client_close(c, REASON_SHUTDOWN, cut ? PHASE_IN_BODY : PHASE_IN_REQUEST, cut);
 }
@@ -376,7 +374,7 @@ static void connected(struct server *s, void *arg, enum dial_result result, cons
     server_event(s, c->life, EV_TUNNEL, 0);
     reply_connected(&o, s->via);
     relay_over(r);
-    tunnel_start(s, TUNNEL_CONNECT, c, u, o.data, o.len, c->in.p + c->in.off, bytes_left(&c->in));
+    tunnel_start(s, TUNNEL_CONNECT, c, u, o.data, o.len, o.len, c->in.p + c->in.off, bytes_left(&c->in));
     json_out_free(&o);
 }
 

@@ -317,7 +317,7 @@ size_t relay_upload(struct relay *r, const uint8_t *data, size_t len) {
             relay_write_failed(r);
             return n;
         }
-        server_event(r->s, r->upstream->life, EV_BYTES_OUT, put);
+        server_bytes_out(r->s, r->upstream->life, &r->upstream->stream, put);
         r->body_up += put;
         if (put) r->nothing_written = false;
         bytes_add(&r->up, data + put, n - put);
@@ -373,7 +373,7 @@ bool relay_write_up(struct relay *r) {
         if (put) {
             r->nothing_written = false;
             r->x.write = WRITE_PART;
-            server_event(r->s, r->upstream->life, EV_BYTES_OUT, put);
+            server_bytes_out(r->s, r->upstream->life, &r->upstream->stream, put);
         }
         size_t of_head = put < bytes_left(&r->head) ? put : bytes_left(&r->head);
         r->head.off += of_head;

@@ -76,7 +76,7 @@ static bool pipe_to_client(struct relay *r, bool more) {
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
     r->client->stream.error = errno;
-    relay_client_gone(r, n < 0 && errno == ECONNRESET ? IO_RESET : IO_ERROR);
+    relay_client_gone(r, errno == ECONNRESET ? IO_RESET : IO_ERROR);
     return false;
 }
 
@@ -306,7 +306,7 @@ static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p
     struct upstream_conn *u = r->upstream;
     const uint8_t *end = p + n, *msg = u->head.len ? u->head.p : p;
     bool complete = false;
-    server_event(r->s, u->life, EV_BYTES_IN, n);
+    server_bytes_in(r->s, u->life, &u->stream, n);
     if (!r->x.first_byte) {
         r->x.first_byte = true;
         server_event(r->s, u->life, EV_FIRST_BYTE, 0);
@@ -510,6 +510,6 @@ void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *by
     server_h1_back(s, H1_RESPONSE, &u->h1);
     bytes_free(&u->head);
     relay_over(r);
-    tunnel_start(s, TUNNEL_UPGRADE, c, u, first.p, first.len, NULL, 0);
+    tunnel_start(s, TUNNEL_UPGRADE, c, u, first.p, first.len, first.len - rest_len, NULL, 0);
     bytes_free(&first);
 }

@@ -259,7 +259,12 @@ void server_pipe_back(struct server *s, struct splice_pipe **pp) {
 
 void server_closed(struct server *s, struct lifecycle *l, enum close_reason why, enum close_phase phase,
                    const struct stream_end *end) {
-    if (end->fin_received && !l->fin_received && !l->rst_received) server_event(s, l, EV_FIN_RECEIVED, 0);
+    if (end->tls_in) server_event(s, l, EV_BYTES_IN, end->tls_in);
+    if (end->tls_out) server_event(s, l, EV_BYTES_OUT, end->tls_out);
+    /* The kernel counts a FIN as a byte: the only trace that a RST behind it leaves of it. */
+    bool fin_came = end->fin_received || (end->rst_received && end->acked_known && !l->fin_sent_first &&
+                                          end->received == l->bytes_in + end->unread + 1);
+    if (fin_came && !l->fin_received && !l->rst_received) server_event(s, l, EV_FIN_RECEIVED, 0);
     if (end->rst_received && !l->rst_received) server_event(s, l, EV_RST_RECEIVED, 0);
     struct conn_event ev = {.at_ns = s->now,
                             .value = end->unread,

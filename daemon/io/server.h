@@ -156,6 +156,16 @@ static inline void server_event(struct server *s, struct lifecycle *l, enum conn
     ledger_apply(s->ledger, l, &ev);
 }
 
+/* Bytes as the wire has them: of TLS what the socket carried, not what was in it. */
+static inline void server_bytes_in(struct server *s, struct lifecycle *l, struct stream *st, uint64_t n) {
+    if (st->ssl) n = stream_tls_in(st);
+    if (n) server_event(s, l, EV_BYTES_IN, n);
+}
+static inline void server_bytes_out(struct server *s, struct lifecycle *l, struct stream *st, uint64_t n) {
+    if (st->ssl) n = stream_tls_out(st);
+    if (n) server_event(s, l, EV_BYTES_OUT, n);
+}
+
 /* Says its end, with what the socket's close found; the life is gone after it. */
 void server_closed(struct server *s, struct lifecycle *l, enum close_reason why, enum close_phase phase,
                    const struct stream_end *end);

@@ -79,6 +79,15 @@ enum io_result stream_write(struct stream *s, const struct iovec *iov, int n, si
     return IO_OK;
 }
 
+static uint64_t growth(uint64_t total, uint64_t *told) {
+    uint64_t n = total - *told;
+    *told = total;
+    return n;
+}
+
+uint64_t stream_tls_in(struct stream *s) { return growth(BIO_number_read(SSL_get_rbio(s->ssl)), &s->tls_told_in); }
+uint64_t stream_tls_out(struct stream *s) { return growth(BIO_number_written(SSL_get_wbio(s->ssl)), &s->tls_told_out); }
+
 bool stream_pending(const struct stream *s) { return s->ssl && SSL_has_pending(s->ssl); }
 
 uint64_t stream_unread(const struct stream *s) {
@@ -90,16 +99,14 @@ uint64_t stream_unread(const struct stream *s) {
 /* tcpi_state, as the kernel counts (RFC 9293's names). */
 enum { STATE_TIME_WAIT = 6, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8, STATE_LAST_ACK = 9, STATE_CLOSING = 11 };
 
-/* TCP_CLOSE before close(): a RST came. Behind a FIN it leaves EPIPE as the
- * socket's error, else ECONNRESET (tcp_reset() in the kernel). After our own
- * shutdown, no error at all means that both FINs are through. */
+/* TCP_CLOSE before close(): a RST came, which leaves an error (tcp_reset() in the
+ * kernel). After our own shutdown, no error means that both FINs are through. */
 static void closed_state(const struct stream *s, struct stream_end *end) {
     int error = s->error;
     socklen_t len = sizeof error;
     if (!error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = 0;
     if (error == ETIMEDOUT || (s->shut && error != ECONNRESET && error != EPIPE)) return;
     end->rst_received = true;
-    end->fin_received = error == EPIPE && !s->shut;
 }
 
 /* The kernel's view of who ended it so far. A peer's FIN may lie behind unread
@@ -111,6 +118,7 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
     if (getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return;
     end->acked = info.tcpi_bytes_acked;
     end->acked_known = len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked;
+    end->received = info.tcpi_bytes_received;
     switch (info.tcpi_state) {
     case STATE_CLOSE: /* both FINs are through, or a RST came, or the kernel gave up waiting */
         closed_state(s, end);
@@ -140,6 +148,8 @@ void stream_close(struct stream *s, struct stream_end *end) {
     if (s->ssl) {
         ERR_clear_error();
         if (!s->tls_failed && SSL_is_init_finished(s->ssl)) SSL_shutdown(s->ssl);
+        end->tls_in = stream_tls_in(s);
+        end->tls_out = stream_tls_out(s);
         SSL_free(s->ssl);
         s->ssl = NULL;
     }

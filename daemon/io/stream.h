@@ -22,6 +22,7 @@ struct stream {
     int fd;              /* -1: none */
     int error;           /* errno of the last IO_ERROR or IO_RESET */
     SSL *ssl;            /* NULL: plain; owned */
+    uint64_t tls_told_in, tls_told_out; /* of the socket's bytes, by stream_tls_in and _out */
     bool tls_wants_write; /* a read waits for writability (renegotiation, key update) */
     bool tls_failed;     /* a fatal TLS error: no close_notify may be sent */
     bool reset;          /* a RST came: nothing is sent at close */
@@ -37,6 +38,10 @@ enum io_result stream_read(struct stream *s, void *buf, size_t len, size_t *got)
  * kernel took; IO_OK with *put short of the whole means that it is full now. */
 enum io_result stream_write(struct stream *s, const struct iovec *iov, int n, size_t *put);
 
+/* TLS: how many bytes the socket carried since this was last asked, handshake included. */
+uint64_t stream_tls_in(struct stream *s);
+uint64_t stream_tls_out(struct stream *s);
+
 /* TLS: decrypted bytes that no event will announce. */
 bool stream_pending(const struct stream *s);
 
@@ -51,8 +56,10 @@ struct stream_end {
     uint64_t unread;   /* bytes in the kernel's receive queue (SIOCINQ): what makes Linux answer with RST */
     bool fin_received; /* the peer's FIN had arrived, read or not */
     bool rst_received;
-    bool acked_known;
+    uint64_t tls_in, tls_out; /* bytes on the wire that stream_tls_in and _out have not told yet */
+    bool acked_known;  /* the kernel told the following two */
     uint64_t acked;    /* bytes that the peer's kernel acknowledged */
+    uint64_t received; /* bytes that came, read or not, and 1 for a FIN */
 };
 
 /* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */

@@ -19,6 +19,7 @@ struct way {
     struct splice_pipe *pipe;
     struct event readable, writable;
     uint64_t *counter; /* of the server's gauges */
+    size_t ours;       /* bytes at the front that are the proxy's own answer, not the tunnel's */
     bool reading, writing;
     bool ended; /* the sender's FIN came */
     bool shut;  /* and was passed on */
@@ -99,8 +100,10 @@ static void settle(struct way *w) {
 
 static void passed(struct way *w, size_t n) {
     if (!n) return;
-    *w->counter += n;
-    server_event(w->t->s, w->to_life, EV_BYTES_OUT, n);
+    size_t ours = n < w->ours ? n : w->ours;
+    w->ours -= ours;
+    *w->counter += n - ours;
+    server_bytes_out(w->t->s, w->to_life, w->to, n);
 }
 
 /* One end broke; a RST of its is passed on as a RST to the other. */
@@ -193,7 +196,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
             came_to_end(w, res);
             break;
         }
-        server_event(s, w->from_life, EV_BYTES_IN, moved);
+        server_bytes_in(s, w->from_life, w->from, moved);
         if (!flush(w) || holds(w) || (moved < asked && !stream_pending(w->from))) break;
     }
     if (!t->over) {
@@ -224,7 +227,7 @@ static void way_init(struct way *w, struct tunnel *t, struct stream *from, struc
 }
 
 void tunnel_start(struct server *s, enum tunnel_kind kind, struct client_conn *c, struct upstream_conn *u,
-                  const void *to_client, size_t to_client_len, const void *to_origin, size_t to_origin_len) {
+                  const void *to_client, size_t to_client_len, size_t ours, const void *to_origin, size_t to_origin_len) {
     struct tunnel *t = calloc(1, sizeof *t);
     if (!t) abort();
     t->s = s;
@@ -232,6 +235,7 @@ void tunnel_start(struct server *s, enum tunnel_kind kind, struct client_conn *c
     t->client = c;
     t->upstream = u;
     bytes_add(&t->down.held, to_client, to_client_len);
+    t->down.ours = ours;
     bytes_add(&t->up.held, to_origin, to_origin_len);
     client_to_opaque(c);
     upstream_read_off(u);

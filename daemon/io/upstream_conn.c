@@ -30,7 +30,7 @@ static void idle_readable(struct upstream_conn *u) {
     switch (stream_read(&u->stream, s->scratch, size < s->scratch_size ? size : s->scratch_size, &got)) {
     case IO_AGAIN: return; /* TLS: a ticket, a key update */
     case IO_OK:
-        server_event(s, u->life, EV_BYTES_IN, got);
+        server_bytes_in(s, u->life, &u->stream, got);
         upstream_lost(u, exchange_idle_bytes(s->scratch, got), PHASE_IDLE);
         return;
     case IO_EOF:

@@ -166,7 +166,6 @@ def test_tunnels(daemon, serve):
     agree(metrics, proxy.ledger())
 
 
-@pytest.mark.xfail(reason="the daemon's own 200 to CONNECT is counted as if the origin had sent it")
 def test_bytes_that_came_through_tunnels(daemon, serve):
     origin, proxy = serve(echo_four), daemon()
     with proxy.client() as client:
