@@ -218,3 +218,81 @@ def test_zz_how_many_fields_were_compared(capsys):
               f"{equal} fields equal, {null} null where the wire cannot tell")
         print("  " + ", ".join(f"{f} {t[0]}+{t[1]}" for f, t in sorted(compared.items())))
     assert equal > 500
+
+
+def manual_fields():
+    """The fields of --filter as connleak(1) lists them."""
+    page = (ROOT / "probes" / "connleak.1").read_text().split(".Sh FILTER EXPRESSIONS")[1].split(".Sh ")[0]
+    return [line[4:] for line in page.splitlines() if line.startswith(".It ")]
+
+
+def test_every_field_of_a_filter_is_in_the_manual_and_in_the_help():
+    run = subprocess.run([CONNLEAK, "analyze", "--help"], capture_output=True, text=True)
+    listed = run.stdout.split("Its fields:")[1].replace("\n", " ").replace(",", " ").split()
+    assert run.returncode == 0 and listed == manual_fields()
+    assert all(len(line) <= 100 for line in run.stdout.splitlines()) and run.stdout.count("\n") <= 40
+
+
+FILTERS = [  # of tuple-reuse-raw: early close by RST; FIN from the server; two requests, open
+    ("rst_sent", [1]), ("not rst_sent", [2, 3]), ("requests > 1", [3]), ("requests >= 1 and by = remote", [2]),
+    ("how = rst or how = none", [1, 3]), ("(rst_sent or requests = 2) and server = 127.0.0.1:8080", [1, 3]),
+    ("client = 45000 and server = :8080", [1, 2, 3]), ("client = 127.0.0.2", []), ("bytes_in > 1k", [1]),
+    ("unread_bytes = null", [1, 3]), ("unread_bytes != null", [2]), ("unread_bytes > 0", []), ("NOT(state=closed)", [3]),
+    ("conn_state = \"rsto\"", [1]), ("history ~ f and not history ~ R", [2]), ("early_close ~ complete", [1, 2]),
+]
+
+
+@pytest.mark.parametrize("text,want", FILTERS)
+def test_filter(text, want):
+    records, _ = analyze(CAPTURES / "tuple-reuse-raw.pcap", "--filter", text)
+    assert sorted(int(r["id"][2:]) for r in records) == want
+
+
+@pytest.mark.parametrize("text", ["", "foo", "requests >", "requests > x", "(rst_sent", "rst_sent)", "rst_sent and", "by < local",
+                                  "requests ~ 1", "requests > null", "server = 1.2.3.4.5", "host = \"a", "not " * 70 + "rst_sent",
+                                  " and ".join(["rst_sent"] * 200)])
+def test_a_filter_that_is_wrong_is_refused_with_its_place(text):
+    run = subprocess.run([CONNLEAK, "analyze", "--filter", text, CAPTURES / "tuple-reuse-raw.pcap"], capture_output=True, text=True)
+    assert run.returncode == 2 and run.stdout == "" and run.stderr.count("\n") == 1
+    assert "character" in run.stderr and "expected" in run.stderr
+
+
+def test_json_is_one_object_that_adds_up():
+    run = subprocess.run([CONNLEAK, "analyze", "--json", CAPTURES / "refused-go.pcap", CAPTURES / "304-curl-nginx.pcap"],
+                         capture_output=True, text=True)
+    doc = json.loads(run.stdout)
+    assert run.returncode == 0 and doc["schema"] == "connleak.analysis/1" and doc["findings"] is None
+    assert [c["faults"] for c in doc["captures"]] == [[], []] and doc["captures"][0]["link_type"] == "EN10MB"
+    assert doc["packets"]["all"] == sum(c["packets"] for c in doc["captures"])
+    assert doc["totals"]["connections"] == len(doc["connections"]) == 5
+    assert doc["totals"]["requests"] == sum(r["requests"] for r in doc["connections"])
+    assert doc["totals"]["refused"] == 3
+
+
+def test_stdin_while_it_is_still_written():
+    """What has come is analysed before the rest is there: records of ended connections appear."""
+    data = (CAPTURES / "early-go-cl3k-c1.pcap").read_bytes()
+    late = bytearray(data[24:])  # the same packets, an hour later, so that what was is over
+    at = 0
+    while at < len(late):
+        late[at:at + 4] = (int.from_bytes(late[at:at + 4], "little") + 3600).to_bytes(4, "little")
+        at += 16 + int.from_bytes(late[at + 8:at + 12], "little")
+    run = subprocess.Popen([CONNLEAK, "analyze", "--jsonl", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    run.stdin.write(data)
+    run.stdin.write(late)
+    run.stdin.close()
+    assert len(run.stdout.read().splitlines()) == 12 and run.wait(10) == 0
+
+
+def test_the_table_has_no_colour_where_it_is_not_wanted():
+    run = subprocess.run([CONNLEAK, "analyze", CAPTURES / "tuple-reuse-raw.pcap"], capture_output=True, text=True)
+    assert "\033" not in run.stdout and "127.0.0.1:8080" in run.stdout and run.stderr == ""
+
+
+@pytest.mark.parametrize("args,expected", [
+    ([], "FILE"), (["/nonexistent.pcap"], "/nonexistent.pcap: No such file"), (["--frobnicate", "x"], "--frobnicate"),
+    (["--filter"], "--filter"), (["--interface", "lo", "x.pcap"], "not both"), ([__file__], "expected a pcap or pcapng"),
+])
+def test_wrong_use_is_one_line_and_exit_2(args, expected):
+    run = subprocess.run([CONNLEAK, "analyze", *args], capture_output=True, text=True)
+    assert run.returncode == 2 and run.stdout == "" and run.stderr.count("\n") == 1 and expected in run.stderr
