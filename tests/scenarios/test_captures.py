@@ -214,7 +214,7 @@ def test_public(capture):
 def test_zz_how_many_fields_were_compared(capsys):
     equal, null = (sum(t[i] for t in compared.values()) for i in (0, 1))
     with capsys.disabled():
-        print(f"\n  captures of {CAPTURES}: {len(truth_files())} and {len(public_captures())} public; "
+        print(f"\nnote: captures of {CAPTURES}: {len(truth_files())} and {len(public_captures())} public; "
               f"{equal} fields equal, {null} null where the wire cannot tell")
         print("  " + ", ".join(f"{f} {t[0]}+{t[1]}" for f, t in sorted(compared.items())))
     assert equal > 500

@@ -122,8 +122,9 @@ def wrong_fields(before, after, truth):
     return from_null, from_right
 
 
-def test_changed_captures():
-    print(f"SEED={SEED} MUTATIONS={N}")
+def test_changed_captures(capsys):
+    with capsys.disabled():
+        print(f"\nnote: SEED={SEED} MUTATIONS={N}")
     found = [(p, t, split(p.read_bytes())) for p, t in captures()]
     found = [f for f in found if len(f[2][1]) > 1]
     baseline, bad, lost = {}, [], 0
