@@ -71,6 +71,8 @@ static void take(struct claims *c, const struct conn_record *rec) {
                              .closed_ns = claim.closed_ns,
                              .opened_known = (claim.known & KNOW_OPENED) != 0};
 
+    /* Closed, nobody says when: it pairs by its beginning alone. */
+    if (!life.closed_ns && claim.state == LIFE_CLOSED) life.closed_ns = life.opened_ns;
     if (!has_address(&flow->local) || !has_address(&flow->remote)) {
         c->no_tuple++;
         return;

@@ -18,11 +18,13 @@ import time
 
 import pytest
 
+from test_captures import CAPTURES
 from test_schemas import faults
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CONNLEAK = os.environ.get("CONNLEAK", os.path.join(ROOT, "build", "connleak"))
-DAEMON = os.environ.get("CONNLEAKD", os.path.join(ROOT, "build", "connleakd"))
+BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
+CONNLEAK = os.environ.get("CONNLEAK", os.path.join(BUILD, "connleak"))
+DAEMON = os.environ.get("CONNLEAKD", os.path.join(BUILD, "connleakd"))
 
 
 def crosscheck(*args, stdin=None):
@@ -212,11 +214,19 @@ def write_ledger(path, records):
 
 
 N = 3000
+LINES = {}  # view -> the true ledger's lines
+
+
+def lines_of(view, records):
+    if view not in LINES:
+        LINES[view] = [json.dumps(view(r)) + "\n" for r in records]
+    return list(LINES[view])
 
 
 @pytest.fixture(scope="module")
 def made():
     """(pcap path, records of the analyser, a folder)"""
+    LINES.clear()
     folder = tempfile.mkdtemp(prefix="crosscheck")
     path = os.path.join(folder, "made.pcap")
     make_capture(path, N)
@@ -273,14 +283,17 @@ FIELDS = ["opened_at", "closed_at", "requests", "reused", "bytes_in", "bytes_out
 def test_one_lie_among_thousands_is_named(made, view, kind, field):
     pcap, records, folder = made
     which = [i for i, r in enumerate(records) if kind_of(r) == kind][len(records) // 10]
-    ledger = [view(r) for r in records]
-    record = ledger[which]
+    record = view(records[which])
     if kind == "open" and field in ("closed_at", "close.by", "close.how", "unread_bytes"):
         pytest.skip("an open connection has none")
     if field == "early_closes" and records[which]["early_closes"] is None:
         pytest.skip("the wire does not tell whether a body that was delivered was read")
     lie_about(record, field)
-    path = write_ledger(os.path.join(folder, "lie.jsonl"), ledger)
+    lines = lines_of(view, records)
+    lines[which] = json.dumps(record) + "\n"
+    path = os.path.join(folder, "lie.jsonl")
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(lines)
     code, result = crosscheck_json("--pcap", pcap, "--ledger", path)
     assert code == 3, (field, kind, result["summary"])
     assert [c["id"] for c in result["connections"]] == [record["id"]]
@@ -392,6 +405,69 @@ def test_a_ledger_that_is_still_being_written(made):
     code, result = crosscheck_json("--pcap", pcap, "--ledger", path)
     assert result["ledger"]["cut"] is True
     assert result["verdicts"]["agree"] == N - 1
+
+
+# --- Real captures, and what the kernel knew of the sockets in them -----------------------------------
+
+
+def truth_files():
+    return [os.path.join(CAPTURES, name) for name in sorted(os.listdir(CAPTURES)) if name.endswith(".json")]
+
+
+def capture_of(truth_file):
+    names = (truth_file[:-5] + end for end in (".pcap", ".pcapng", ".pcap.gz"))
+    return next((name for name in names if os.path.exists(name)), None)
+
+
+def at(seconds):
+    whole = datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{int(seconds % 1 * 1e6):06d}Z"
+
+
+def as_the_kernel_saw(number, c):
+    """A record of the client's socket from a truth file: reads, unread bytes and closes are the kernel's."""
+    kernel, close = c.get("client_socket") or {}, c["close"]
+    closed = close["initiator"] in ("client", "server") and close["kind"] in ("FIN", "RST")
+    own = closed and close["initiator"] == "client"
+    record = dict.fromkeys(("key", "protocol", "tls", "closed_at", "duration_ms", "dial_ms", "tls_ms", "idle_ms", "retries",
+                            "bytes_in", "bytes_out", "unread_bytes", "early_closes", "rst_sent", "rst_received",
+                            "last_body", "client"))
+    record.update(schema="connleak.conn/1", id=f"u-{number}", observer="kernel", side="upstream", opaque=False, evidence={},
+                  local=c["client"], remote=c["server"], state="closed" if closed else "open",
+                  opened_at=at(c["opened"]) if c["opened"] else None,
+                  requests=c["requests"], reused=c["reused"], responses=c["responses"],
+                  close=dict.fromkeys(("reason", "phase", "go_error"), None) | {"by": "none", "how": "none"})
+    if closed:
+        record.update(bytes_in=kernel.get("read"), bytes_out=kernel.get("sent"), unread_bytes=kernel.get("unread_at_close"))
+        record["early_closes"] = None if c["early_close"] is None else int(c["early_close"])
+        record["close"].update(by="local" if own else "remote", how=close["kind"].lower())
+    if own and close.get("at"):
+        record["closed_at"] = at(close["at"])
+    return record
+
+
+def test_the_kernels_own_account_of_real_sockets_agrees_with_their_captures():
+    """The rules of the comparison against a third witness: nothing may disagree, and nothing be left unlooked at."""
+    compared, agree, total, told = {}, 0, 0, []
+    with tempfile.TemporaryDirectory(prefix="crosscheck") as folder:
+        for truth_file in truth_files():
+            with open(truth_file, encoding="utf-8") as f:
+                truth = json.load(f)
+            pcap = capture_of(truth_file)
+            if not pcap or "connections" not in truth:
+                continue
+            records = [as_the_kernel_saw(i + 1, c) for i, c in enumerate(truth["connections"])]
+            ledger = write_ledger(os.path.join(folder, "truth.jsonl"), records)
+            _, result = crosscheck_json("--pcap", pcap, "--ledger", ledger)
+            if not result["agree"]:
+                told.append((os.path.basename(pcap), result["summary"], result["connections"][0]))
+            total += result["compared"]
+            agree += result["verdicts"]["agree"]
+            for name, field in result["fields"].items():
+                compared[name] = compared.get(name, 0) + field["compared"]
+    assert not told, told[:3]
+    assert total > 100 and agree > total * 0.95
+    assert all(compared[f] > 50 for f in ("requests", "bytes_in", "bytes_out", "unread_bytes", "close.by", "closed_at")), compared
 
 
 # --- Usage and input -----------------------------------------------------------------------------
