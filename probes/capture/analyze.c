@@ -55,7 +55,8 @@ static void help(void) {
           "\n"
           "EXPR joins comparisons (= != < <= > >= ~) by and, or, not and ( ). Its fields:\n",
           stdout);
-    for (size_t i = 0; (name = filter_field(i, &text)); i++) printf("%s%s", i == 0 ? "  " : i % 6 ? ", " : ",\n  ", name);
+    for (size_t i = 0; (name = filter_field(i, &text)); i++)
+        printf("%s%s", i == 0 ? "  " : i % 6 ? ", " : ",\n  ", name);
     fputs("\n", stdout);
 }
 
@@ -119,7 +120,9 @@ static void put_record(struct analysis *a, const struct wire_record *r) {
     if (a->filter && !filter_matches(a->filter, r)) return;
     totals_add(&a->totals, r);
     switch (a->output) {
-    case OUTPUT_TABLE: table_row(a->table, &a->out, r); break;
+    case OUTPUT_TABLE:
+        table_row(a->table, &a->out, r);
+        break;
     case OUTPUT_JSON:
         conn_json(o, &r->life, &a->how);
         break;
@@ -276,23 +279,29 @@ static void tell_faults(struct analysis *a) {
             fprintf(stderr, "connleak: %s: %s\n", s.path, s.fault);
         }
         if (s.dropped_known && s.dropped)
-            fprintf(stderr, "connleak: %s: %llu packets were dropped while capturing\n", s.path, (unsigned long long)s.dropped);
+            fprintf(stderr, "connleak: %s: %llu packets were dropped while capturing\n", s.path,
+                    (unsigned long long)s.dropped);
     }
     if (n->unsupported) {
         a->faulty = true;
-        fprintf(stderr, "connleak: %llu packets of link type %d, which cannot be read; expected Ethernet, Linux cooked, loopback or raw IP\n",
+        fprintf(stderr,
+                "connleak: %llu packets of link type %d, which cannot be read; expected Ethernet, Linux cooked, "
+                "loopback or raw IP\n",
                 (unsigned long long)n->unsupported, n->unsupported_type);
     }
     if (n->fragments)
-        fprintf(stderr, "connleak: %llu IP fragments (the first is packet %llu) were not put together: their bytes count as missing\n",
+        fprintf(stderr,
+                "connleak: %llu IP fragments (the first is packet %llu) were not put together: their bytes count as "
+                "missing\n",
                 (unsigned long long)n->fragments, (unsigned long long)n->first_fragment);
 }
 
 static bool open_capture(struct analysis *a) {
     char error[CAPTURE_TEXT];
 
-    a->capture = a->interface ? capture_open_live(a->interface, a->capture_filter ? a->capture_filter : "tcp", 262144, error)
-                              : capture_open(a->files, a->n_files, error);
+    a->capture =
+        a->interface ? capture_open_live(a->interface, a->capture_filter ? a->capture_filter : "tcp", 262144, error)
+                     : capture_open(a->files, a->n_files, error);
     if (!a->capture) fprintf(stderr, "connleak: %s\n", error);
     return a->capture != NULL;
 }

@@ -16,7 +16,7 @@
 
 struct bytes_reader {
     int fd;
-    bool ended;      /* no more to be read */
+    bool ended; /* no more to be read */
     bool is_gzip;
     bool in_member;  /* inside a gzip member: an end here is a fault */
     uint8_t *buffer; /* `room` bytes; b->at and b->end point into it */

@@ -18,12 +18,12 @@ struct capture_packet {
     uint64_t number;     /* from 1, over all files of a set in the order delivered */
     const uint8_t *data; /* borrowed until the next call */
     uint32_t captured, len;
-    int32_t link_type;   /* LINKTYPE_* of tcpdump.org */
+    int32_t link_type; /* LINKTYPE_* of tcpdump.org */
 };
 
 enum capture_step {
     CAPTURE_PACKET,
-    CAPTURE_WAIT,  /* live only: nothing came for a while; call again */
+    CAPTURE_WAIT, /* live only: nothing came for a while; call again */
     CAPTURE_END,
     CAPTURE_FAULT, /* a source is damaged from here on and has ended, see its fault; call again for the others */
 };
@@ -37,7 +37,8 @@ struct capture;
 struct capture *capture_open(const char *const *paths, size_t n, char error[CAPTURE_TEXT]);
 
 /* Opens an interface ("any": all), filter in pcap-filter(7)'s language or NULL. */
-struct capture *capture_open_live(const char *interface, const char *filter, uint32_t snaplen, char error[CAPTURE_TEXT]);
+struct capture *capture_open_live(const char *interface, const char *filter, uint32_t snaplen,
+                                  char error[CAPTURE_TEXT]);
 void capture_close(struct capture **cp);
 
 enum capture_step capture_next(struct capture *c, struct capture_packet *out);
@@ -52,11 +53,11 @@ void capture_stop(struct capture *c);
 /* What was read of each source. */
 struct capture_source {
     const char *path;
-    uint64_t packets, bytes; /* bytes of the file as stored, compressed or not; live: of packets */
-    uint64_t size;           /* of the file; 0: not known */
+    uint64_t packets, bytes;   /* bytes of the file as stored, compressed or not; live: of packets */
+    uint64_t size;             /* of the file; 0: not known */
     int64_t first_ns, last_ns; /* 0: no packet */
-    int32_t link_type;       /* of the first interface; -1: none */
-    uint64_t dropped;        /* by the kernel, and by the interface; as libpcap or pcapng's statistics say */
+    int32_t link_type;         /* of the first interface; -1: none */
+    uint64_t dropped;          /* by the kernel, and by the interface; as libpcap or pcapng's statistics say */
     bool dropped_known;
     char fault[CAPTURE_TEXT]; /* "" if there is none; names packet number and offset */
 };

@@ -4,12 +4,18 @@
 
 static void count(struct feed_counts *n, enum link_verdict v, const struct capture_packet *p) {
     switch (v) {
-    case LINK_TCP: n->tcp++; break;
-    case LINK_OTHER: n->other++; break;
+    case LINK_TCP:
+        n->tcp++;
+        break;
+    case LINK_OTHER:
+        n->other++;
+        break;
     case LINK_FRAGMENT:
         if (!n->fragments++) n->first_fragment = p->number;
         break;
-    case LINK_CUT: n->cut++; break;
+    case LINK_CUT:
+        n->cut++;
+        break;
     case LINK_MALFORMED:
         if (!n->malformed++) n->first_malformed = p->number;
         break;

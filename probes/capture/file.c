@@ -11,12 +11,12 @@
 #include <string.h>
 
 /* No packet is longer; a length above it is damage, and is not waited for. */
-#define MAX_RECORD (16u << 20)
+#define MAX_RECORD     (16u << 20)
 #define MAX_INTERFACES 65536u
 
 enum { PCAP_HEADER = 24, PCAP_RECORD = 16 };
 enum { BLOCK_IDB = 1, BLOCK_PACKET = 2, BLOCK_SIMPLE = 3, BLOCK_STATISTICS = 5, BLOCK_ENHANCED = 6 };
-#define BLOCK_SECTION 0x0a0d0d0au
+#define BLOCK_SECTION    0x0a0d0d0au
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 
 static uint32_t get32(const struct capture_file *f, const uint8_t *p) {
@@ -240,13 +240,21 @@ static enum capture_step take_block(struct capture_file *f, const uint8_t *block
     size_t body_len = len - 12;
 
     switch (type) {
-    case BLOCK_SECTION: section_block(f); return CAPTURE_WAIT;
-    case BLOCK_IDB: return interface_block(f, body, body_len);
-    case BLOCK_STATISTICS: statistics_block(f, body, body_len); return CAPTURE_WAIT;
-    case BLOCK_SIMPLE: return simple_block(f, body, body_len, out);
+    case BLOCK_SECTION:
+        section_block(f);
+        return CAPTURE_WAIT;
+    case BLOCK_IDB:
+        return interface_block(f, body, body_len);
+    case BLOCK_STATISTICS:
+        statistics_block(f, body, body_len);
+        return CAPTURE_WAIT;
+    case BLOCK_SIMPLE:
+        return simple_block(f, body, body_len, out);
     case BLOCK_PACKET:
-    case BLOCK_ENHANCED: return enhanced_block(f, type, body, body_len, out);
-    default: return CAPTURE_WAIT; /* name resolution, comments, secrets: not needed here */
+    case BLOCK_ENHANCED:
+        return enhanced_block(f, type, body, body_len, out);
+    default:
+        return CAPTURE_WAIT; /* name resolution, comments, secrets: not needed here */
     }
 }
 
@@ -289,12 +297,21 @@ static bool pcap_header(struct capture_file *f, char *error) {
 
     memcpy(&magic, h, 4);
     switch (magic) {
-    case 0xa1b2c3d4u: f->unit_ns = 1000; break;
-    case 0xa1b23c4du: f->unit_ns = 1; break;
-    case 0xd4c3b2a1u: f->unit_ns = 1000, f->swapped = true; break;
-    case 0x4d3cb2a1u: f->unit_ns = 1, f->swapped = true; break;
+    case 0xa1b2c3d4u:
+        f->unit_ns = 1000;
+        break;
+    case 0xa1b23c4du:
+        f->unit_ns = 1;
+        break;
+    case 0xd4c3b2a1u:
+        f->unit_ns = 1000, f->swapped = true;
+        break;
+    case 0x4d3cb2a1u:
+        f->unit_ns = 1, f->swapped = true;
+        break;
     default:
-        snprintf(error, CAPTURE_TEXT, "%s: begins with %02x %02x %02x %02x, expected a pcap or pcapng file (or one of them as gzip)",
+        snprintf(error, CAPTURE_TEXT,
+                 "%s: begins with %02x %02x %02x %02x, expected a pcap or pcapng file (or one of them as gzip)",
                  f->path, h[0], h[1], h[2], h[3]);
         return false;
     }
@@ -305,10 +322,12 @@ static bool pcap_header(struct capture_file *f, char *error) {
     }
     h = f->bytes.at;
     if (get16(f, h + 4) != 2) {
-        snprintf(error, CAPTURE_TEXT, "%s: pcap version %u.%u, expected 2.4", f->path, get16(f, h + 4), get16(f, h + 6));
+        snprintf(error, CAPTURE_TEXT, "%s: pcap version %u.%u, expected 2.4", f->path, get16(f, h + 4),
+                 get16(f, h + 6));
         return false;
     }
-    f->link_type = (int32_t)(get32(f, h + 20) & 0xffff); /* above it: reserved, and the length of a frame check sequence */
+    f->link_type =
+        (int32_t)(get32(f, h + 20) & 0xffff); /* above it: reserved, and the length of a frame check sequence */
     bytes_skip(&f->bytes, PCAP_HEADER);
     return true;
 }

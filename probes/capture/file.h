@@ -8,9 +8,9 @@
 /* A pcapng interface, or the one of a pcap file. */
 struct file_interface {
     int32_t link_type;
-    uint32_t snaplen;      /* 0: no limit */
-    uint64_t units;        /* per second */
-    int64_t offset_s;      /* if_tsoffset */
+    uint32_t snaplen; /* 0: no limit */
+    uint64_t units;   /* per second */
+    int64_t offset_s; /* if_tsoffset */
     uint64_t dropped;
     bool dropped_known;
 };
@@ -21,13 +21,13 @@ struct capture_file {
     struct file_interface *interfaces; /* of the section */
     uint32_t n_interfaces;
     bool is_pcapng, swapped;
-    int64_t unit_ns;       /* pcap: of a fraction; 1000 or 1 */
-    uint64_t packets;      /* delivered */
+    int64_t unit_ns;  /* pcap: of a fraction; 1000 or 1 */
+    uint64_t packets; /* delivered */
     int64_t first_ns, last_ns;
-    int32_t link_type;     /* of the first interface; -1: none yet */
-    uint64_t dropped;      /* of the sections before */
+    int32_t link_type; /* of the first interface; -1: none yet */
+    uint64_t dropped;  /* of the sections before */
     bool dropped_known;
-    uint64_t no_time;      /* packets without a time of their own (simple packet blocks) */
+    uint64_t no_time; /* packets without a time of their own (simple packet blocks) */
     char fault[CAPTURE_TEXT];
 };
 

@@ -26,7 +26,7 @@ static struct value text(const char *t) {
     return (struct value){.known = t && *t, .text = t};
 }
 
-#define LIFE(bit, n) number((double)(n), r->life.known & (bit))
+#define LIFE(bit, n) number((double)(n), r->life.known &(bit))
 
 static int64_t end_of(const struct wire_record *r) {
     return r->life.closed_ns ? r->life.closed_ns : r->evidence.last_ns;
@@ -40,13 +40,13 @@ static int64_t end_of(const struct wire_record *r) {
     X(early_closes, NUMBER, LIFE(KNOW_EARLY_CLOSES, r->life.early_closes), "bodies given up, where proven")            \
     X(bytes_in, NUMBER, LIFE(KNOW_BYTES_IN, r->life.bytes_in), "bytes that the client received")                       \
     X(bytes_out, NUMBER, LIFE(KNOW_BYTES_OUT, r->life.bytes_out), "bytes that the client sent")                        \
-    X(unread_bytes, NUMBER, LIFE(KNOW_UNREAD, r->life.unread_bytes), "unread at close, where proven")                   \
+    X(unread_bytes, NUMBER, LIFE(KNOW_UNREAD, r->life.unread_bytes), "unread at close, where proven")                  \
     X(rst_sent, FLAG, LIFE(KNOW_RST_SENT, r->life.rst_sent), "the client sent RST")                                    \
     X(rst_received, FLAG, LIFE(KNOW_RST_RECEIVED, r->life.rst_received), "the server sent RST")                        \
-    X(by, TEXT, text(r->life.known & KNOW_CLOSE ? close_by_name(r->life.close_by) : NULL), "local, remote or none")    \
-    X(how, TEXT, text(r->life.known & KNOW_CLOSE ? close_how_name(r->life.close_how) : NULL), "fin, rst or none")      \
+    X(by, TEXT, text(r->life.known &KNOW_CLOSE ? close_by_name(r->life.close_by) : NULL), "local, remote or none")     \
+    X(how, TEXT, text(r->life.known &KNOW_CLOSE ? close_how_name(r->life.close_how) : NULL), "fin, rst or none")       \
     X(state, TEXT, text(life_state_name(r->life.state)), "closed, idle, active, open, opaque, dialing")                \
-    X(phase, TEXT, text(r->life.known & KNOW_PHASE ? close_phase_name(r->life.close_phase) : NULL), "of the close")    \
+    X(phase, TEXT, text(r->life.known &KNOW_PHASE ? close_phase_name(r->life.close_phase) : NULL), "of the close")     \
     X(duration_ms, NUMBER, LIFE(KNOW_OPENED, (double)(end_of(r) - r->life.opened_ns) / 1e6), "from SYN to close")      \
     X(idle_ms, NUMBER, LIFE(KNOW_IDLE, (double)lifecycle_idle_ns(&r->life, end_of(r)) / 1e6), "time between requests") \
     X(client, ADDRESS, ((struct value){true, 0, NULL, &r->life.flow.local}), "address, port or address:port")          \
@@ -64,7 +64,8 @@ static int64_t end_of(const struct wire_record *r) {
     X(zero_windows, NUMBER, number((double)r->evidence.local.zero_windows, true), "times the client did not read")     \
     X(excess_bytes, NUMBER, number((double)r->evidence.excess_bytes, true), "bytes that nobody had asked for")         \
     X(packet, NUMBER, number((double)r->evidence.first_packet, true), "number of its first packet")                    \
-    X(incomplete, FLAG, number((r->evidence.incomplete & ~(uint32_t)INCOMPLETE_CAPTURE_ENDED) != 0, true), "something is missing")
+    X(incomplete, FLAG, number((r->evidence.incomplete & ~(uint32_t)INCOMPLETE_CAPTURE_ENDED) != 0, true),             \
+      "something is missing")
 
 enum {
 #define X(name, kind, value, text) FIELD_##name,
@@ -85,10 +86,12 @@ static const struct {
 static struct value field_value(unsigned field, const struct wire_record *r) {
     switch (field) {
 #define X(name, kind, value, text)                                                                                     \
-    case FIELD_##name: return value;
+    case FIELD_##name:                                                                                                 \
+        return value;
         FIELDS
 #undef X
-    default: return (struct value){0};
+    default:
+        return (struct value){0};
     }
 }
 
@@ -128,8 +131,9 @@ struct parser {
 
 static bool complain(struct parser *p, const char *expected) {
     if (!p->error[0])
-        snprintf(p->error, FILTER_TEXT, "--filter, character %d: %s%s%s, expected %s", (int)(p->token_at - p->start) + 1,
-                 p->token[0] ? "\"" : "", p->token[0] ? p->token : "the end", p->token[0] ? "\"" : "", expected);
+        snprintf(p->error, FILTER_TEXT, "--filter, character %d: %s%s%s, expected %s",
+                 (int)(p->token_at - p->start) + 1, p->token[0] ? "\"" : "", p->token[0] ? p->token : "the end",
+                 p->token[0] ? "\"" : "", expected);
     return false;
 }
 
@@ -174,10 +178,17 @@ static bool parse_number(const char *t, double *out) {
     *out = strtod(t, &end);
     if (end == t || (*t != '-' && *t != '.' && !isdigit((unsigned char)*t))) return false;
     switch (tolower((unsigned char)*end)) {
-    case 'k': *out *= 1024, end++; break;
-    case 'm': *out *= 1024.0 * 1024, end++; break;
-    case 'g': *out *= 1024.0 * 1024 * 1024, end++; break;
-    default: break;
+    case 'k':
+        *out *= 1024, end++;
+        break;
+    case 'm':
+        *out *= 1024.0 * 1024, end++;
+        break;
+    case 'g':
+        *out *= 1024.0 * 1024 * 1024, end++;
+        break;
+    default:
+        break;
     }
     return *end == 0;
 }
@@ -228,7 +239,8 @@ static bool parse_comparison(struct parser *p, unsigned *out) {
     static const struct {
         const char *text;
         enum op op;
-    } ops[] = {{"=", OP_EQ}, {"==", OP_EQ}, {"!=", OP_NE}, {"<", OP_LT}, {"<=", OP_LE}, {">", OP_GT}, {">=", OP_GE}, {"~", OP_HAS}};
+    } ops[] = {{"=", OP_EQ},  {"==", OP_EQ}, {"!=", OP_NE}, {"<", OP_LT},
+               {"<=", OP_LE}, {">", OP_GT},  {">=", OP_GE}, {"~", OP_HAS}};
     unsigned field = 0;
     enum kind kind;
 
@@ -240,7 +252,8 @@ static bool parse_comparison(struct parser *p, unsigned *out) {
     next(p);
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         if (strcmp(p->token, ops[i].text)) continue;
-        if (kind != NUMBER && ops[i].op >= OP_LT && ops[i].op <= OP_GE) return complain(p, "=, != or ~: this field has no order");
+        if (kind != NUMBER && ops[i].op >= OP_LT && ops[i].op <= OP_GE)
+            return complain(p, "=, != or ~: this field has no order");
         if (kind != TEXT && ops[i].op == OP_HAS) return complain(p, "another comparison: ~ is for texts");
         p->f->nodes[*out].op = ops[i].op;
         next(p);
@@ -269,7 +282,8 @@ static bool parse_not(struct parser *p, unsigned *out) {
     return ok;
 }
 
-static bool parse_chain(struct parser *p, unsigned *out, enum op op, const char *name, bool (*inner)(struct parser *, unsigned *)) {
+static bool parse_chain(struct parser *p, unsigned *out, enum op op, const char *name,
+                        bool (*inner)(struct parser *, unsigned *)) {
     if (!inner(p, out)) return false;
     while (word(p, name)) {
         unsigned right = 0, both = 0;
@@ -328,15 +342,24 @@ static bool compare(const struct node *n, const struct wire_record *r) {
     if (n->null) return v.known == (n->op == OP_NE);
     if (!v.known) return false;
     switch (n->op) {
-    case OP_LT: return v.number < n->number;
-    case OP_LE: return v.number <= n->number;
-    case OP_GT: return v.number > n->number;
-    case OP_GE: return v.number >= n->number;
-    case OP_HAS: return contains(v.text, n->word);
-    case OP_TRUE: return v.text || v.address || v.number != 0;
-    default: break;
+    case OP_LT:
+        return v.number < n->number;
+    case OP_LE:
+        return v.number <= n->number;
+    case OP_GT:
+        return v.number > n->number;
+    case OP_GE:
+        return v.number >= n->number;
+    case OP_HAS:
+        return contains(v.text, n->word);
+    case OP_TRUE:
+        return v.text || v.address || v.number != 0;
+    default:
+        break;
     }
-    equal = v.address ? same_address(n, v.address) : v.text ? !strcasecmp(v.text, n->word) : v.number >= n->number && v.number <= n->number;
+    equal = v.address ? same_address(n, v.address)
+            : v.text  ? !strcasecmp(v.text, n->word)
+                      : v.number >= n->number && v.number <= n->number;
     return equal == (n->op == OP_EQ);
 }
 
@@ -344,10 +367,14 @@ static bool holds(const struct filter *f, unsigned at, const struct wire_record 
     const struct node *n = &f->nodes[at];
 
     switch (n->op) {
-    case OP_AND: return holds(f, n->a, r) && holds(f, n->b, r);
-    case OP_OR: return holds(f, n->a, r) || holds(f, n->b, r);
-    case OP_NOT: return !holds(f, n->a, r);
-    default: return compare(n, r);
+    case OP_AND:
+        return holds(f, n->a, r) && holds(f, n->b, r);
+    case OP_OR:
+        return holds(f, n->a, r) || holds(f, n->b, r);
+    case OP_NOT:
+        return !holds(f, n->a, r);
+    default:
+        return compare(n, r);
     }
 }
 

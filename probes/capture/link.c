@@ -7,14 +7,33 @@
 
 #include <string.h>
 
-enum { LT_NULL = 0, LT_EN10MB = 1, LT_DLT_RAW = 12, LT_OPENBSD_RAW = 14, LT_RAW = 101, LT_LOOP = 108, LT_SLL = 113,
-       LT_IPV4 = 228, LT_IPV6 = 229, LT_SLL2 = 276 };
+enum {
+    LT_NULL = 0,
+    LT_EN10MB = 1,
+    LT_DLT_RAW = 12,
+    LT_OPENBSD_RAW = 14,
+    LT_RAW = 101,
+    LT_LOOP = 108,
+    LT_SLL = 113,
+    LT_IPV4 = 228,
+    LT_IPV6 = 229,
+    LT_SLL2 = 276
+};
 
 enum { ETHERTYPE_V4 = 0x0800, ETHERTYPE_V6 = 0x86dd };
-enum { PROTO_HOP_BY_HOP = 0, PROTO_TCP = 6, PROTO_ROUTING = 43, PROTO_FRAGMENT = 44, PROTO_AH = 51, PROTO_DEST = 60,
-       PROTO_MOBILITY = 135, PROTO_HIP = 139, PROTO_SHIM6 = 140 };
+enum {
+    PROTO_HOP_BY_HOP = 0,
+    PROTO_TCP = 6,
+    PROTO_ROUTING = 43,
+    PROTO_FRAGMENT = 44,
+    PROTO_AH = 51,
+    PROTO_DEST = 60,
+    PROTO_MOBILITY = 135,
+    PROTO_HIP = 139,
+    PROTO_SHIM6 = 140
+};
 
-#define MAX_VLAN_TAGS 16
+#define MAX_VLAN_TAGS  16
 #define MAX_EXTENSIONS 16
 
 struct cursor {
@@ -40,23 +59,32 @@ static bool skip(struct cursor *c, uint32_t n) {
 
 const char *link_type_name(int32_t link_type) {
     switch (link_type) {
-    case LT_NULL: return "NULL";
-    case LT_EN10MB: return "EN10MB";
+    case LT_NULL:
+        return "NULL";
+    case LT_EN10MB:
+        return "EN10MB";
     case LT_DLT_RAW:
     case LT_OPENBSD_RAW:
-    case LT_RAW: return "RAW";
-    case LT_LOOP: return "LOOP";
-    case LT_SLL: return "LINUX_SLL";
-    case LT_IPV4: return "IPV4";
-    case LT_IPV6: return "IPV6";
-    case LT_SLL2: return "LINUX_SLL2";
-    default: return NULL;
+    case LT_RAW:
+        return "RAW";
+    case LT_LOOP:
+        return "LOOP";
+    case LT_SLL:
+        return "LINUX_SLL";
+    case LT_IPV4:
+        return "IPV4";
+    case LT_IPV6:
+        return "IPV6";
+    case LT_SLL2:
+        return "LINUX_SLL2";
+    default:
+        return NULL;
     }
 }
 
 static uint8_t window_scale(const uint8_t *opt, uint32_t len) {
     while (len >= 1 && opt[0] != 0) { /* 0: end of list */
-        if (opt[0] == 1) { /* no operation */
+        if (opt[0] == 1) {            /* no operation */
             opt++, len--;
             continue;
         }
@@ -166,13 +194,16 @@ static enum link_verdict decode_v6(struct cursor *c, struct wire_segment *out) {
         case PROTO_DEST:
         case PROTO_MOBILITY:
         case PROTO_HIP:
-        case PROTO_SHIM6: break;
-        case PROTO_AH: break;
+        case PROTO_SHIM6:
+            break;
+        case PROTO_AH:
+            break;
         case PROTO_FRAGMENT:
             if (c->left < 8) return LINK_CUT;
             if (be16(x + 2) & 0xfff9) return LINK_FRAGMENT; /* offset, or more to come */
-            break; /* an atomic fragment is whole (RFC 6946) */
-        default: return LINK_OTHER;
+            break;                                          /* an atomic fragment is whole (RFC 6946) */
+        default:
+            return LINK_OTHER;
         }
         if (c->left < 8) return LINK_CUT;
         size = next == PROTO_AH ? (x[1] + 2u) * 4 : next == PROTO_FRAGMENT ? 8 : (x[1] + 1u) * 8;
@@ -245,12 +276,17 @@ enum link_verdict link_decode(const struct capture_packet *p, struct wire_segmen
         (void)skip(&c, 20);
         return decode_ether_type(&c, type, out);
     case LT_NULL:
-    case LT_LOOP: return decode_loopback(&c, out);
+    case LT_LOOP:
+        return decode_loopback(&c, out);
     case LT_RAW:
     case LT_DLT_RAW:
-    case LT_OPENBSD_RAW: return decode_version(&c, out);
-    case LT_IPV4: return decode_v4(&c, out);
-    case LT_IPV6: return decode_v6(&c, out);
-    default: return LINK_UNSUPPORTED;
+    case LT_OPENBSD_RAW:
+        return decode_version(&c, out);
+    case LT_IPV4:
+        return decode_v4(&c, out);
+    case LT_IPV6:
+        return decode_v6(&c, out);
+    default:
+        return LINK_UNSUPPORTED;
     }
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define BUFFER_BYTES (32 << 20) /* of the kernel, per interface: a burst of a tenth of a second at 2.5 Gbit/s */
-#define WAIT_MS 100
+#define WAIT_MS      100
 
 struct live {
     pcap_t *pcap;
@@ -108,7 +108,8 @@ enum capture_step live_next(struct live *l, struct capture_packet *out) {
     if (rc == 0) return CAPTURE_WAIT;
     if (rc == PCAP_ERROR_BREAK) return CAPTURE_END;
     if (rc < 0) {
-        snprintf(l->fault, sizeof l->fault, "after packet %llu: %s", (unsigned long long)l->packets, pcap_geterr(l->pcap));
+        snprintf(l->fault, sizeof l->fault, "after packet %llu: %s", (unsigned long long)l->packets,
+                 pcap_geterr(l->pcap));
         return CAPTURE_FAULT;
     }
     out->at_ns = (int64_t)h->ts.tv_sec * 1000000000 + (int64_t)h->ts.tv_usec * l->fraction_ns;

@@ -114,7 +114,8 @@ void progress_show(struct progress *p, const struct capture *c, const struct wir
         read += s.bytes;
         size += s.size;
     }
-    if (size) snprintf(of, sizeof of, " of %.1f MiB, %.0f %%", (double)size / 1048576, 100.0 * (double)read / (double)size);
+    if (size)
+        snprintf(of, sizeof of, " of %.1f MiB, %.0f %%", (double)size / 1048576, 100.0 * (double)read / (double)size);
     fprintf(stderr, "\r\033[K%.1f MiB%s, %.0f MiB/s, %" PRIu64 " connections", (double)read / 1048576, of,
             (double)read / 1048576 / ((double)(now - p->begun_ns) / 1e9), wire_totals(w)->connections);
 }

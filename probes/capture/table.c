@@ -93,7 +93,8 @@ static const char *how_text(const struct lifecycle *l, char *to, size_t room) {
         snprintf(to, room, "open");
     else
         snprintf(to, room, "%s %s%s%s", by[l->close_by], how[l->close_how],
-                 l->close_how == HOW_FIN && l->rst_sent ? ", RST" : "", l->close_how == HOW_FIN && l->rst_received ? ", srv RST" : "");
+                 l->close_how == HOW_FIN && l->rst_sent ? ", RST" : "",
+                 l->close_how == HOW_FIN && l->rst_received ? ", srv RST" : "");
     return to;
 }
 
@@ -108,7 +109,10 @@ static enum trouble remark(const struct wire_record *r, char *to, size_t room) {
         return BAD;
     }
     if (e->early == EARLY_IN_BODY) {
-        snprintf(to, room, "body given up%s, RST packet %" PRIu64, e->rst_cause == RST_CAUSE_DATA_AFTER_CLOSE ? ", more came after the close" : e->rst_packet ? " unread" : "",
+        snprintf(to, room, "body given up%s, RST packet %" PRIu64,
+                 e->rst_cause == RST_CAUSE_DATA_AFTER_CLOSE ? ", more came after the close"
+                 : e->rst_packet                            ? " unread"
+                                                            : "",
                  e->rst_packet);
         if (!e->rst_packet) snprintf(to, room, "body given up");
         return BAD;
@@ -153,8 +157,8 @@ static enum trouble remark(const struct wire_record *r, char *to, size_t room) {
 }
 
 static void put_header(struct table *t, struct out *o) {
-    print(o, "%s%-10s %-23s %-21s %5s %6s %6s %9s %9s  %-16s %-6s %s%s\n", t->color ? "\033[1m" : "", "id", "client", "server", "reqs",
-          "in", "out", "open for", "idle", "closed by", "zeek", "remarks", t->color ? "\033[0m" : "");
+    print(o, "%s%-10s %-23s %-21s %5s %6s %6s %9s %9s  %-16s %-6s %s%s\n", t->color ? "\033[1m" : "", "id", "client",
+          "server", "reqs", "in", "out", "open for", "idle", "closed by", "zeek", "remarks", t->color ? "\033[0m" : "");
 }
 
 static void add_to_server(struct table *t, const struct wire_record *r) {
@@ -182,7 +186,8 @@ static void add_to_server(struct table *t, const struct wire_record *r) {
 
 void table_row(struct table *t, struct out *o, const struct wire_record *r) {
     const struct lifecycle *l = &r->life;
-    char id[24], client[ENDPOINT_TEXT_MAX], server[ENDPOINT_TEXT_MAX], requests[24], in[16], out[16], life[16], idle[16], how[40], words[160];
+    char id[24], client[ENDPOINT_TEXT_MAX], server[ENDPOINT_TEXT_MAX], requests[24], in[16], out[16], life[16],
+        idle[16], how[40], words[160];
     enum trouble trouble = remark(r, words, sizeof words);
     int64_t until = l->closed_ns ? l->closed_ns : r->evidence.last_ns;
 
@@ -192,7 +197,8 @@ void table_row(struct table *t, struct out *o, const struct wire_record *r) {
     print(o, "%s%-10s %-23s %-21s %5s %6s %6s %9s %9s  %-16s %-6s %s%s\n", t->color ? colors[trouble] : "", id,
           endpoint_text(&l->flow.local, client), endpoint_text(&l->flow.remote, server),
           number(requests, sizeof requests, l->requests, l->known & KNOW_REQUESTS),
-          size_text(in, sizeof in, l->bytes_in, l->known & KNOW_BYTES_IN), size_text(out, sizeof out, l->bytes_out, l->known & KNOW_BYTES_OUT),
+          size_text(in, sizeof in, l->bytes_in, l->known & KNOW_BYTES_IN),
+          size_text(out, sizeof out, l->bytes_out, l->known & KNOW_BYTES_OUT),
           span_text(life, sizeof life, until - l->opened_ns, l->known & KNOW_OPENED),
           span_text(idle, sizeof idle, lifecycle_idle_ns(l, until), l->known & KNOW_IDLE), how_text(l, how, sizeof how),
           r->evidence.conn_state, words, t->color && trouble != FINE ? "\033[0m" : "");
@@ -203,13 +209,15 @@ static void put_sum(struct out *o, const char *name, const struct totals *s) {
     char reuse[16] = "-";
 
     if (s->requests) snprintf(reuse, sizeof reuse, "%.0f%%", 100.0 * (double)s->reused / (double)s->requests);
-    print(o, "%-23s %7" PRIu64 " %7" PRIu64 " %9" PRIu64 " %7" PRIu64 " %7s %7" PRIu64 " %7" PRIu64 " %8" PRIu64 "\n", name,
-          s->connections, s->open, s->requests, s->reused, reuse, s->early_closes, s->rst_sent, s->rst_received);
+    print(o, "%-23s %7" PRIu64 " %7" PRIu64 " %9" PRIu64 " %7" PRIu64 " %7s %7" PRIu64 " %7" PRIu64 " %8" PRIu64 "\n",
+          name, s->connections, s->open, s->requests, s->reused, reuse, s->early_closes, s->rst_sent, s->rst_received);
 }
 
 static int by_connections(const void *a, const void *b) {
     const struct server *x = a, *y = b;
-    return x->sum.connections < y->sum.connections ? 1 : x->sum.connections > y->sum.connections ? -1 : memcmp(&x->at, &y->at, sizeof x->at);
+    return x->sum.connections < y->sum.connections   ? 1
+           : x->sum.connections > y->sum.connections ? -1
+                                                     : memcmp(&x->at, &y->at, sizeof x->at);
 }
 
 void table_end(struct table *t, struct out *o, const struct totals *sum) {
@@ -220,8 +228,8 @@ void table_end(struct table *t, struct out *o, const struct totals *sum) {
         return;
     }
     qsort(t->servers, t->n_servers, sizeof *t->servers, by_connections);
-    print(o, "\n%s%-23s %7s %7s %9s %7s %7s %7s %7s %8s%s\n", t->color ? "\033[1m" : "", "server", "conns", "open", "requests", "reused",
-          "reuse", "early", "client", "server", t->color ? "\033[0m" : "");
+    print(o, "\n%s%-23s %7s %7s %9s %7s %7s %7s %7s %8s%s\n", t->color ? "\033[1m" : "", "server", "conns", "open",
+          "requests", "reused", "reuse", "early", "client", "server", t->color ? "\033[0m" : "");
     print(o, "%-23s %7s %7s %9s %7s %7s %7s %7s %8s\n", "", "", "", "", "", "", "closes", "RSTs", "RSTs");
     for (size_t i = 0; i < t->n_servers; i++) {
         put_sum(o, endpoint_text(&t->servers[i].at, name), &t->servers[i].sum);
@@ -230,5 +238,8 @@ void table_end(struct table *t, struct out *o, const struct totals *sum) {
     if (t->others.connections) put_sum(o, "(other servers)", &t->others);
     if (t->n_servers > 1) put_sum(o, "all", sum);
     if (sum->early_unknown)
-        print(o, "\nEarly closes are proven ones; of %" PRIu64 " more connections the capture cannot tell (--json: evidence.early_close).\n", sum->early_unknown);
+        print(o,
+              "\nEarly closes are proven ones; of %" PRIu64
+              " more connections the capture cannot tell (--json: evidence.early_close).\n",
+              sum->early_unknown);
 }

@@ -27,15 +27,17 @@ enum early_verdict {
     EARLY_NO,                 /* proven: no */
     EARLY_IN_BODY,            /* proven: the client ended the connection before the body was complete */
     EARLY_FIN_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's FIN */
-    EARLY_RST_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's RST: given up, or abandoned, or SO_LINGER 0 */
-    EARLY_NO_RESPONSE,        /* ambiguous: the client left before the response head; whether a body was to come is not known */
-    EARLY_OPEN,               /* not yet: no end of the client's is in the capture, and a body was under way or delivered */
-    EARLY_UNKNOWN,            /* the capture has no view of the last exchange: a gap, TLS, not HTTP/1 */
+    EARLY_RST_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's RST: given up, or abandoned,
+                                 or SO_LINGER 0 */
+    EARLY_NO_RESPONSE, /* ambiguous: the client left before the response head; whether a body was to come is not known
+                        */
+    EARLY_OPEN,        /* not yet: no end of the client's is in the capture, and a body was under way or delivered */
+    EARLY_UNKNOWN,     /* the capture has no view of the last exchange: a gap, TLS, not HTTP/1 */
 };
 
 /* What the bytes are. */
 enum wire_protocol {
-    PROTO_NONE,    /* no payload was seen */
+    PROTO_NONE, /* no payload was seen */
     PROTO_HTTP1,
     PROTO_TLS,
     PROTO_HTTP2,   /* its preface in clear text */
@@ -67,27 +69,28 @@ enum wire_incomplete {
 /* Of one sender. */
 struct wire_end {
     uint64_t packets, payload_packets;
-    uint64_t bytes;        /* of its stream, by sequence numbers: up to its FIN or last byte seen or acknowledged */
-    uint64_t acked_bytes;  /* of its stream, acknowledged by the other end */
-    uint64_t gap_bytes;    /* of its stream, not in the capture */
+    uint64_t bytes;       /* of its stream, by sequence numbers: up to its FIN or last byte seen or acknowledged */
+    uint64_t acked_bytes; /* of its stream, acknowledged by the other end */
+    uint64_t gap_bytes;   /* of its stream, not in the capture */
     uint64_t fin_packet, rst_packet; /* its first ones */
     uint64_t last_payload_packet;
     int64_t fin_ns, rst_ns, last_payload_ns;
     int64_t zero_window_ns; /* for how long it advertised a window of 0 */
     uint32_t zero_windows;  /* how many spells */
     uint32_t retransmits, duplicates, out_of_order, overlap_conflicts, keepalives, gaps, rsts, bad_rsts;
-    bool window_known;      /* its window scale was seen, or none is used */
+    bool window_known;           /* its window scale was seen, or none is used */
     uint32_t window, window_max; /* bytes: last advertised, and the most */
-    uint64_t unread_by_window; /* a guess: how far the last window lies below the largest; UNKNOWN_BYTES */
+    uint64_t unread_by_window;   /* a guess: how far the last window lies below the largest; UNKNOWN_BYTES */
 };
 
 struct wire_tls {
-    uint16_t version;       /* as negotiated (0x0303, 0x0304); 0: no ServerHello seen */
-    uint16_t offered;       /* highest version in the ClientHello; 0: none seen */
-    uint16_t cipher;        /* of the ServerHello */
-    uint64_t records[2];    /* whole records, client and server */
+    uint16_t version;    /* as negotiated (0x0303, 0x0304); 0: no ServerHello seen */
+    uint16_t offered;    /* highest version in the ClientHello; 0: none seen */
+    uint16_t cipher;     /* of the ServerHello */
+    uint64_t records[2]; /* whole records, client and server */
     uint64_t record_bytes[2];
-    uint8_t alert[2];       /* the last record before this end's FIN or RST: 0 not an alert, 1 certainly, 2 by its size (TLS 1.3) */
+    uint8_t alert[2];       /* the last record before this end's FIN or RST: 0 not an alert, 1 certainly, 2 by its size
+                               (TLS 1.3) */
     char sni[256];          /* "" if there was none */
     char alpn_offered[128]; /* comma separated, cut if longer */
     char alpn[32];          /* chosen in clear text (TLS 1.2 and older); TLS 1.3 encrypts it: "" */
@@ -96,7 +99,7 @@ struct wire_tls {
 #define WIRE_HISTORY_MAX 33
 
 /* One request and its answer, as far as they were seen. */
-#define WIRE_FIRST 2
+#define WIRE_FIRST  2
 #define WIRE_NEWEST 4
 struct wire_exchange {
     uint64_t request_packet, response_packet; /* where the heads end */
@@ -112,42 +115,43 @@ struct wire_exchange {
 
 struct wire_evidence {
     uint64_t first_packet, last_packet;
-    uint64_t syn_packet;     /* the SYN, or the SYN+ACK where that is missing */
+    uint64_t syn_packet;         /* the SYN, or the SYN+ACK where that is missing */
     uint64_t established_packet; /* the SYN+ACK */
-    uint64_t close_packet;   /* the first FIN or RST of either end */
-    uint64_t rst_packet;     /* the RST that rst_cause speaks of */
+    uint64_t close_packet;       /* the first FIN or RST of either end */
+    uint64_t rst_packet;         /* the RST that rst_cause speaks of */
     uint64_t first_request_packet, last_request_packet, last_response_packet;
     int64_t first_ns, last_ns;
     struct wire_end local, remote;
-    uint64_t acked_bytes;    /* payload that the client acknowledged: what its kernel had received */
-    uint64_t unread_if_read_4096; /* a guess: acked_bytes less one read of 4,096 bytes; UNKNOWN_BYTES where there was no RST */
+    uint64_t acked_bytes;         /* payload that the client acknowledged: what its kernel had received */
+    uint64_t unread_if_read_4096; /* a guess: acked_bytes less one read of 4,096 bytes; UNKNOWN_BYTES where there was no
+                                     RST */
     uint64_t requests_seen, responses_seen; /* lower bounds, also where the record says null */
-    uint64_t excess_bytes;   /* of the server, beyond an announced body with no request outstanding */
-    int64_t last_done_ns;    /* when the last response was complete; 0: never */
-    uint32_t incomplete;     /* enum wire_incomplete */
-    uint32_t pipelined;      /* requests sent before the answer to the one before was complete */
-    uint32_t tunnelled;      /* 1: opaque after CONNECT or Upgrade */
-    uint8_t rst_cause, rst_cause_likely; /* enum rst_cause */
-    uint8_t early;           /* enum early_verdict */
-    uint8_t protocol, roles; /* enum wire_protocol, enum wire_roles */
-    bool established;        /* the handshake was seen to its end */
-    bool request_close;      /* a request said Connection: close, or was HTTP/1.0 without keep-alive */
-    bool response_close;     /* the same of a response */
-    bool bare_lf;            /* a head had lines that end with LF alone */
-    bool proxy_form;         /* requests in absolute form: the server is a forward proxy */
-    char conn_state[8];      /* Zeek's: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH */
-    char history[WIRE_HISTORY_MAX]; /* Zeek's */
-    char *host;              /* of the first request's Host field, cut at 255 bytes; NULL: not seen */
-    char *user_agent;        /* cut at 127 */
-    struct wire_tls *tls;    /* NULL: not TLS */
-    struct wire_exchange *exchanges; /* the first WIRE_FIRST and the newest WIRE_NEWEST */
-    uint32_t n_exchanges;    /* kept */
+    uint64_t excess_bytes;                  /* of the server, beyond an announced body with no request outstanding */
+    int64_t last_done_ns;                   /* when the last response was complete; 0: never */
+    uint32_t incomplete;                    /* enum wire_incomplete */
+    uint32_t pipelined;                     /* requests sent before the answer to the one before was complete */
+    uint32_t tunnelled;                     /* 1: opaque after CONNECT or Upgrade */
+    uint8_t rst_cause, rst_cause_likely;    /* enum rst_cause */
+    uint8_t early;                          /* enum early_verdict */
+    uint8_t protocol, roles;                /* enum wire_protocol, enum wire_roles */
+    bool established;                       /* the handshake was seen to its end */
+    bool request_close;                     /* a request said Connection: close, or was HTTP/1.0 without keep-alive */
+    bool response_close;                    /* the same of a response */
+    bool bare_lf;                           /* a head had lines that end with LF alone */
+    bool proxy_form;                        /* requests in absolute form: the server is a forward proxy */
+    char conn_state[8];                     /* Zeek's: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH */
+    char history[WIRE_HISTORY_MAX];         /* Zeek's */
+    char *host;                             /* of the first request's Host field, cut at 255 bytes; NULL: not seen */
+    char *user_agent;                       /* cut at 127 */
+    struct wire_tls *tls;                   /* NULL: not TLS */
+    struct wire_exchange *exchanges;        /* the first WIRE_FIRST and the newest WIRE_NEWEST */
+    uint32_t n_exchanges;                   /* kept */
 };
 
-const char *rst_cause_name(enum rst_cause c);           /* NULL for RST_CAUSE_NONE */
+const char *rst_cause_name(enum rst_cause c); /* NULL for RST_CAUSE_NONE */
 const char *early_verdict_name(enum early_verdict v);
-const char *wire_protocol_name(enum wire_protocol p);   /* NULL for PROTO_NONE */
+const char *wire_protocol_name(enum wire_protocol p); /* NULL for PROTO_NONE */
 const char *wire_roles_name(enum wire_roles r);
-const char *wire_incomplete_name(uint32_t bit);         /* of one bit */
+const char *wire_incomplete_name(uint32_t bit); /* of one bit */
 
 #endif

@@ -170,12 +170,14 @@ bool looks_like_request(const uint8_t *p, size_t len) {
     cr = memchr(p, '\r', len);
     if (!cr) return false;
     end = (size_t)(cr - p);
-    return end > i + 10 && !memcmp(cr - 9, " HTTP/1.", 8) && (cr[-1] == '0' || cr[-1] == '1') && end + 1 < len && cr[1] == '\n';
+    return end > i + 10 && !memcmp(cr - 9, " HTTP/1.", 8) && (cr[-1] == '0' || cr[-1] == '1') && end + 1 < len &&
+           cr[1] == '\n';
 }
 
 bool looks_like_response(const uint8_t *p, size_t len) {
-    return len >= 13 && !memcmp(p, "HTTP/1.", 7) && (p[7] == '0' || p[7] == '1') && p[8] == ' ' && p[9] >= '1' && p[9] <= '5' &&
-           p[10] >= '0' && p[10] <= '9' && p[11] >= '0' && p[11] <= '9' && (p[12] == ' ' || p[12] == '\r');
+    return len >= 13 && !memcmp(p, "HTTP/1.", 7) && (p[7] == '0' || p[7] == '1') && p[8] == ' ' && p[9] >= '1' &&
+           p[9] <= '5' && p[10] >= '0' && p[10] <= '9' && p[11] >= '0' && p[11] <= '9' &&
+           (p[12] == ' ' || p[12] == '\r');
 }
 
 static bool looks_like_hello(const uint8_t *p, size_t len) {
@@ -258,17 +260,60 @@ static char *copy_span(const uint8_t *message, struct h1_span s, size_t max) {
     return text;
 }
 
-static void keep_names(struct conn *c, const struct h1_head *head, const uint8_t *message) {
+static void keep_names(struct conn *c, const struct h1_head *head, const uint8_t *message, struct h1_span user_agent) {
     if (!c->host && head->has_host) c->host = copy_span(message, head->host, 255);
-    for (size_t i = 0; !c->user_agent && i < head->n_fields; i++)
-        if (head->fields[i].known == H1_N_USER_AGENT) c->user_agent = copy_span(message, head->fields[i].value, 127);
+    if (!c->user_agent && user_agent.len) c->user_agent = copy_span(message, user_agent, 127);
+}
+
+static struct h1_span find_user_agent(const struct h1_head *head) {
+    for (size_t i = 0; i < head->n_fields; i++)
+        if (head->fields[i].known == H1_N_USER_AGENT) return head->fields[i].value;
+    return (struct h1_span){0, 0};
+}
+
+/* ---- heads that came before ---- */
+
+/* Which heads may be the same: requests by their first bytes, answers by more of them,
+ * since those begin alike. */
+static struct known_head *known_slot(struct wire *w, enum h1_side side, const uint8_t *p, size_t len) {
+    size_t n = side == H1_REQUEST ? 24 : 80;
+    uint64_t hash = 0, word;
+
+    if (len < n) return NULL;
+    for (size_t i = 0; i < n; i += 8) {
+        memcpy(&word, p + i, 8);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 29;
+    }
+    return &w->known_heads[side][hash % KNOWN_HEADS];
+}
+
+/* Byte for byte a head that was read before means the same again. */
+static const struct known_head *recall_head(struct wire *w, enum h1_side side, const struct piece *p) {
+    const struct known_head *k = known_slot(w, side, p->data, p->len);
+
+    return k && k->len && k->len <= p->len && !memcmp(k->bytes, p->data, k->len) ? k : NULL;
+}
+
+/* Chunked ones are left out: their bodies need the parser. */
+static void remember_head(struct wire *w, enum h1_side side, const struct h1_head *head, const uint8_t *message,
+                          struct h1_span user_agent) {
+    struct known_head *k = known_slot(w, side, message, head->bytes);
+
+    if (!k || head->bytes > sizeof k->bytes || head->chunked) return;
+    k->head = *head;
+    k->head.fields = NULL; /* the parser's */
+    k->head.n_fields = 0;
+    k->user_agent = user_agent;
+    k->len = head->bytes;
+    memcpy(k->bytes, message, k->len);
 }
 
 /* Where a body of this framing leaves the reader; returns true if it is empty. */
 static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_framing framing, uint64_t length) {
     struct dir *d = &c->dir[from];
 
-    h1_begin_body(d->h1, framing, length);
+    if (d->h1) h1_begin_body(d->h1, framing, length); /* not for a head that was known */
     if (framing == FRAMING_CHUNKED) {
         free(d->head);
         d->head = NULL;
@@ -282,7 +327,7 @@ static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_
 }
 
 static void begin_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
-                          const struct piece *p) {
+                          struct h1_span user_agent, const struct piece *p) {
     bool closes = head->conn_close || (head->minor == 0 && !head->conn_keep_alive);
     struct kept_exchange *x = keep_exchange(w, c);
     uint64_t length = 0;
@@ -301,7 +346,7 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     c->request_close |= closes;
     c->expects = head->expect_continue && (framing == FRAMING_CHUNKED || length > 0);
     if (head->target.len > 7 && !memcmp(message + head->target.off, "http://", 7)) c->proxy_form = true;
-    keep_names(c, head, message);
+    keep_names(c, head, message, user_agent);
     if (x) {
         x->request_ns = p->at_ns;
         x->request_packet = p->packet;
@@ -386,13 +431,12 @@ static void take(struct piece *p, uint64_t used) {
 }
 
 /* What a head that was read means; `raw` is its length in the stream. */
-static void begin_message(struct wire *w, struct conn *c, unsigned from, const uint8_t *message, uint64_t raw,
-                          const struct piece *p) {
-    const struct h1_head *head = h1_head(c->dir[from].h1);
+static void begin_message(struct wire *w, struct conn *c, unsigned from, const struct h1_head *head,
+                          const uint8_t *message, struct h1_span user_agent, uint64_t raw, const struct piece *p) {
     uint64_t ends = c->dir[from].next - p->len;
 
     if (from == c->client)
-        begin_request(w, c, head, message, p);
+        begin_request(w, c, head, message, user_agent, p);
     else
         begin_response(w, c, head, p, ends - raw, ends);
 }
@@ -447,10 +491,10 @@ static bool read_loose_head(struct wire *w, struct conn *c, unsigned from, struc
     h1_reset(d->h1);
     ok = had_bare && raw > before && h1_feed(d->h1, crlf, out_len, &used) == H1_HEAD && used == out_len;
     if (ok) {
-        const uint8_t *message = crlf + out_len - h1_head(d->h1)->bytes;
+        const struct h1_head *head = h1_head(d->h1);
         c->bare_lf = true;
         take(p, raw - before);
-        begin_message(w, c, from, message, raw, p);
+        begin_message(w, c, from, head, crlf + out_len - head->bytes, find_user_agent(head), raw, p);
     }
     free(crlf);
     return ok;
@@ -460,9 +504,17 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
     struct dir *d = &c->dir[from];
     const struct h1_head *head;
     const uint8_t *message;
+    const struct known_head *known;
+    struct h1_span user_agent;
     size_t used = 0;
     enum h1_step step;
 
+    if (!d->h1 && (known = recall_head(w, side_of(c, from), p))) {
+        message = p->data;
+        take(p, known->len);
+        begin_message(w, c, from, &known->head, message, known->user_agent, known->len, p);
+        return;
+    }
     if (!d->h1) d->h1 = borrow_parser(w, side_of(c, from));
     d->reading = READ_HEAD;
     step = h1_feed(d->h1, p->data, p->len, &used);
@@ -478,8 +530,10 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
     }
     head = h1_head(d->h1);
     message = (d->head ? d->head->bytes + d->head->len : p->data + used) - head->bytes;
+    user_agent = find_user_agent(head);
+    if (!d->head && used == head->bytes) remember_head(w, side_of(c, from), head, message, user_agent);
     take(p, used);
-    begin_message(w, c, from, message, head->bytes, p);
+    begin_message(w, c, from, head, message, user_agent, head->bytes, p);
 }
 
 static void count_body(struct conn *c, unsigned from, uint64_t n) {
@@ -529,9 +583,13 @@ static void read_chunked(struct wire *w, struct conn *c, unsigned from, struct p
         take(p, used);
         message_done(w, c, from, p);
         break;
-    case H1_MORE: take(p, used); break;
+    case H1_MORE:
+        take(p, used);
+        break;
     case H1_HEAD:
-    case H1_ERROR: bad_message(w, c, from, p); break;
+    case H1_ERROR:
+        bad_message(w, c, from, p);
+        break;
     }
 }
 
@@ -549,7 +607,9 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
     struct dir *d = &c->dir[from];
 
     switch (d->reading) {
-    case READ_START: find_protocol(w, c, from, p); break;
+    case READ_START:
+        find_protocol(w, c, from, p);
+        break;
     case READ_BETWEEN:
         if (is_unasked(c, from)) {
             c->excess += p->len;
@@ -580,7 +640,9 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
             read_length(w, c, from, p);
         if (from == c->client) c->expects = false;
         break;
-    case READ_CHUNKED: read_chunked(w, c, from, p); break;
+    case READ_CHUNKED:
+        read_chunked(w, c, from, p);
+        break;
     case READ_EOF:
         count_body(c, from, p->len);
         take(p, p->len);
@@ -596,7 +658,9 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
         tls_piece(c, from, *p);
         take(p, p->len);
         break;
-    case READ_OPAQUE: take(p, p->len); break;
+    case READ_OPAQUE:
+        take(p, p->len);
+        break;
     }
 }
 

@@ -81,17 +81,20 @@ static bool messages_visible(const struct conn *c) {
 /* The client's end, as it stood to the last answer. */
 static enum early_verdict judge_end(const struct conn *c, const struct closing *closing) {
     const struct dir *cd = client_dir(c), *sd = server_dir(c);
-    bool server_first = closing->by == BY_REMOTE, waits = c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET);
+    bool server_first = closing->by == BY_REMOTE,
+         waits = c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET);
     bool had_any = cd->close_ack < 0 || c->response_at < cd->close_had;
 
     if (cd->reading == READ_LOST || (sd->reading == READ_LOST && c->responses_lost)) return EARLY_UNKNOWN;
-    if (waits && c->responses_lost && c->n_responses == 0) return EARLY_UNKNOWN; /* its answer may have begun before the capture */
+    if (waits && c->responses_lost && c->n_responses == 0)
+        return EARLY_UNKNOWN; /* its answer may have begun before the capture */
     if (waits || !had_any) return server_first ? EARLY_NO : EARLY_NO_RESPONSE;
     if (!c->response_known) return EARLY_UNKNOWN;
     if (c->response_end == NO_OFFSET) return server_first ? EARLY_NO : EARLY_IN_BODY;
     if (c->response_end > cd->close_had && cd->close_ack >= 0) return server_first ? EARLY_UNKNOWN : EARLY_IN_BODY;
     if (c->body == 0) return EARLY_NO;
-    return cd->rst_packet && c->rst_cause != RST_CAUSE_DATA_AFTER_CLOSE ? EARLY_RST_AFTER_COMPLETE : EARLY_FIN_AFTER_COMPLETE;
+    return cd->rst_packet && c->rst_cause != RST_CAUSE_DATA_AFTER_CLOSE ? EARLY_RST_AFTER_COMPLETE
+                                                                        : EARLY_FIN_AFTER_COMPLETE;
 }
 
 static enum early_verdict find_early(const struct conn *c, const struct closing *closing) {
@@ -113,7 +116,8 @@ static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
     e->rst_cause = e->rst_cause_likely = c->rst_cause;
     if (c->rst_cause != RST_CAUSE_NONE) return;
     if (!cd->rst_packet || (sd->rst_packet && sd->rst_packet < cd->rst_packet)) {
-        if (sd->rst_packet && c->pending_n == 0 && c->n_requests && !c->requests_lost) e->rst_cause_likely = RST_CAUSE_ABORT;
+        if (sd->rst_packet && c->pending_n == 0 && c->n_requests && !c->requests_lost)
+            e->rst_cause_likely = RST_CAUSE_ABORT;
         return;
     }
     if (cd->close_had == 0) {
@@ -125,11 +129,15 @@ static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
         e->rst_cause = e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE;
         break;
     case EARLY_RST_AFTER_COMPLETE:
-    case EARLY_UNKNOWN: e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE; break;
+    case EARLY_UNKNOWN:
+        e->rst_cause_likely = RST_CAUSE_UNREAD_AT_CLOSE;
+        break;
     case EARLY_NO:
     case EARLY_OPEN:
     case EARLY_NO_RESPONSE:
-    case EARLY_FIN_AFTER_COMPLETE: e->rst_cause_likely = RST_CAUSE_ABORT; break;
+    case EARLY_FIN_AFTER_COMPLETE:
+        e->rst_cause_likely = RST_CAUSE_ABORT;
+        break;
     }
 }
 
@@ -164,7 +172,8 @@ static void fill_end(struct wire_end *e, const struct dir *d, const struct dir *
     e->window = (uint32_t)d->window << (d->scale == WIRE_NO_SCALE ? 0 : d->scale);
     e->window_max = d->window_max;
     e->unread_by_window = UNKNOWN_BYTES;
-    if (e->window_known && o->acked > 0) e->unread_by_window = e->window_max > e->window ? e->window_max - e->window : 0;
+    if (e->window_known && o->acked > 0)
+        e->unread_by_window = e->window_max > e->window ? e->window_max - e->window : 0;
 }
 
 static void fill_history(struct wire_evidence *e, const struct conn *c) {
@@ -187,7 +196,8 @@ static void fill_exchanges(struct wire_evidence *e, const struct conn *c) {
     if (!e->exchanges) abort();
     for (uint32_t i = 0; i < c->n_kept; i++) {
         uint32_t at = i;
-        if (i >= KEEP_FIRST && c->n_kept == KEEP_FIRST + KEEP_LAST) at = KEEP_FIRST + (uint32_t)((i - KEEP_FIRST + ring) % KEEP_LAST);
+        if (i >= KEEP_FIRST && c->n_kept == KEEP_FIRST + KEEP_LAST)
+            at = KEEP_FIRST + (uint32_t)((i - KEEP_FIRST + ring) % KEEP_LAST);
         const struct kept_exchange *k = &c->kept[at];
         struct wire_exchange *x = &e->exchanges[e->n_exchanges++];
         x->request_packet = k->request_packet;
@@ -213,7 +223,8 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->syn_packet = c->syn_packet;
     e->established_packet = c->established_packet;
     e->close_packet = c->close_packet;
-    e->rst_packet = cd->rst_packet && (!sd->rst_packet || cd->rst_packet < sd->rst_packet) ? cd->rst_packet : sd->rst_packet;
+    e->rst_packet =
+        cd->rst_packet && (!sd->rst_packet || cd->rst_packet < sd->rst_packet) ? cd->rst_packet : sd->rst_packet;
     e->first_request_packet = c->first_request_packet;
     e->last_request_packet = c->last_request_packet;
     e->last_response_packet = c->last_response_packet;
@@ -255,12 +266,18 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
 
 static const char *tls_version_name(uint16_t v) {
     switch (v) {
-    case 0x0300: return "SSLv3";
-    case 0x0301: return "TLSv1";
-    case 0x0302: return "TLSv1.1";
-    case 0x0303: return "TLSv1.2";
-    case 0x0304: return "TLSv1.3";
-    default: return NULL;
+    case 0x0300:
+        return "SSLv3";
+    case 0x0301:
+        return "TLSv1";
+    case 0x0302:
+        return "TLSv1.1";
+    case 0x0303:
+        return "TLSv1.2";
+    case 0x0304:
+        return "TLSv1.3";
+    default:
+        return NULL;
     }
 }
 
@@ -330,7 +347,8 @@ static void fill_phase(struct lifecycle *l, const struct conn *c, const struct w
     if (l->state != LIFE_CLOSED || !(l->known & KNOW_CLOSE)) return;
     if (!was_established(c))
         phase = PHASE_DIALING;
-    else if (e->early == EARLY_UNKNOWN || e->early == EARLY_RST_AFTER_COMPLETE || e->early == EARLY_FIN_AFTER_COMPLETE || c->tunnelled)
+    else if (e->early == EARLY_UNKNOWN || e->early == EARLY_RST_AFTER_COMPLETE ||
+             e->early == EARLY_FIN_AFTER_COMPLETE || c->tunnelled)
         return;
     else if (e->early == EARLY_NO_RESPONSE)
         phase = sd->reading == READ_HEAD ? PHASE_IN_HEADERS : PHASE_IN_REQUEST;

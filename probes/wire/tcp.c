@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE 12               /* segments; the disorder of a capture is shorter */
-#define COPY_NS MSEC(50)          /* copies of one packet come together; retransmissions take longer */
+#define PATIENCE  12                 /* segments; the disorder of a capture is shorter */
+#define COPY_NS   MSEC(50)           /* copies of one packet come together; retransmissions take longer */
 #define PLAUSIBLE ((int64_t)1 << 30) /* no window reaches further (RFC 7323 section 2.3) */
 
 /* A sequence number near the stream's present position as an offset. */
@@ -107,8 +107,13 @@ static bool give_up(struct wire *w, struct conn *c, unsigned from, bool proven) 
     if (h && (to > h->off || !proven)) to = h->off;
     if (!h && (!proven || to == d->next + 1)) return false; /* one more than was seen may be a FIN that was lost */
     if (to <= d->next) return false;
-    deliver_gap(w, c, from, to - d->next, h ? h->at_ns : waits ? waits->at_ns : c->last_ns,
-                h ? h->packet : waits ? waits->packet : c->last_packet);
+    deliver_gap(w, c, from, to - d->next,
+                h       ? h->at_ns
+                : waits ? waits->at_ns
+                        : c->last_ns,
+                h       ? h->packet
+                : waits ? waits->packet
+                        : c->last_packet);
     d->waited = 0;
     reach_end(w, c, from, c->last_ns);
     return true;
@@ -141,8 +146,9 @@ void tcp_flush(struct wire *w, struct conn *c) {
         struct dir *d = &c->dir[i];
         uint64_t to = d->sent > d->acked ? d->sent : d->acked;
         if (d->fin_off != NO_OFFSET) to = d->fin_off;
-        if (to > d->next + (d->fin_off == NO_OFFSET)) read_lost(w, c, i); /* bytes of which there is no more than their place */
-        while (d->held) { /* never proven to have been received: not part of what was said */
+        if (to > d->next + (d->fin_off == NO_OFFSET))
+            read_lost(w, c, i); /* bytes of which there is no more than their place */
+        while (d->held) {       /* never proven to have been received: not part of what was said */
             struct held *h = d->held;
             d->held = h->next;
             w->held_bytes -= h->captured;
@@ -299,7 +305,7 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
             return;
         }
         bool old = end <= d->next;
-            for (const struct held *h = d->held; h && !old; h = h->next) old = h->off <= (uint64_t)off && h->end >= end;
+        for (const struct held *h = d->held; h && !old; h = h->next) old = h->off <= (uint64_t)off && h->end >= end;
         if (old || s->at_ns - d->last_payload_ns > late_ns(c))
             d->retransmits++;
         else
@@ -417,7 +423,8 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
         d->flags |= DIR_BASED;
     }
     off = offset_of(d, s->flags & TCP_SYN ? s->seq + 1 : s->seq);
-    if (off > (int64_t)d->sent && off <= (int64_t)d->max_end + PLAUSIBLE && d->flags & DIR_BASED) d->sent = (uint64_t)off;
+    if (off > (int64_t)d->sent && off <= (int64_t)d->max_end + PLAUSIBLE && d->flags & DIR_BASED)
+        d->sent = (uint64_t)off;
     if (s->flags & TCP_ACK) take_ack(c, from, s);
     zeek_segment(c, from, s);
     take_window(c, from, s);

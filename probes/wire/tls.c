@@ -99,7 +99,8 @@ static void read_extensions(struct wire_tls *t, struct reader r, bool is_client)
         struct reader x = take_vector(&list, 2);
         if (!x.ok) return;
         if (type == EXT_SERVER_NAME && is_client) read_server_name(t, x);
-        if (type == EXT_ALPN) read_alpn(is_client ? t->alpn_offered : t->alpn, is_client ? sizeof t->alpn_offered : sizeof t->alpn, x);
+        if (type == EXT_ALPN)
+            read_alpn(is_client ? t->alpn_offered : t->alpn, is_client ? sizeof t->alpn_offered : sizeof t->alpn, x);
         if (type == EXT_VERSIONS) read_versions(t, x, is_client);
     }
 }

@@ -35,16 +35,16 @@ struct wire_segment {
     uint32_t captured;      /* bytes at payload; less than len where the snap length cut it */
     uint32_t len;           /* payload bytes that the packet had on the wire */
     uint32_t seq, ack;
-    uint32_t ident;         /* of the packet: IP identification and TCP checksum; equal on copies of one packet */
-    uint16_t window;        /* as it stands in the header */
+    uint32_t ident;  /* of the packet: IP identification and TCP checksum; equal on copies of one packet */
+    uint16_t window; /* as it stands in the header */
     uint8_t flags;
-    uint8_t window_scale;   /* of a SYN's option; WIRE_NO_SCALE: no such option */
-    bool reversed;          /* these two are wire_prepare's */
+    uint8_t window_scale; /* of a SYN's option; WIRE_NO_SCALE: no such option */
+    bool reversed;        /* these two are wire_prepare's */
     uint32_t hash;
 };
 
 struct wire_limits {
-    size_t held_bytes;       /* payload held for reordering, all connections together */
+    size_t held_bytes; /* payload held for reordering, all connections together */
     size_t held_per_conn;
     uint32_t max_head_bytes; /* of an HTTP head */
     uint32_t lingering;      /* ended connections kept in wait for their last packets */
@@ -52,8 +52,10 @@ struct wire_limits {
     bool exchanges;          /* keep evidence.exchanges */
 };
 #define WIRE_LIMITS_DEFAULT                                                                                            \
-    { .held_bytes = 16u << 20, .held_per_conn = 1u << 20, .max_head_bytes = 256u << 10, .lingering = 8192,             \
-      .linger_ns = SEC(5), .exchanges = true }
+    {                                                                                                                  \
+        .held_bytes = 16u << 20, .held_per_conn = 1u << 20, .max_head_bytes = 256u << 10, .lingering = 8192,           \
+        .linger_ns = SEC(5), .exchanges = true                                                                         \
+    }
 
 /* A finished connection. life.evidence points at evidence. Times are on the capture's clock. */
 struct wire_record {

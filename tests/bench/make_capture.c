@@ -35,8 +35,12 @@ static uint32_t chance(uint32_t n) {
     return (uint32_t)(rng >> 33) % n;
 }
 
-static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16), put16(p + 2, v); }
+static void put16(uint8_t *p, uint32_t v) {
+    p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v;
+}
+static void put32(uint8_t *p, uint32_t v) {
+    put16(p, v >> 16), put16(p + 2, v);
+}
 
 static void packet(struct conn *c, int from, uint8_t flags, const void *head, uint32_t head_len, uint32_t fill) {
     uint8_t h[66] = {0};
@@ -75,14 +79,20 @@ static void begin(struct conn *c, uint32_t n, int kind) {
     c->requests = kind == 1 ? 1 + (chance(10) < 5) + (chance(10) < 3) : 1;
     c->reset = kind == 1 && chance(50) == 0;
     c->segment = kind == 1 && chance(4) == 0 ? 32768 : 1448;
-    c->body = kind == 0 ? 1150 : kind == 2 ? 100 : chance(10) < 6 ? 300 + chance(4000) : chance(60) == 0 ? 1 << 19 : 4000 + chance(24000);
+    c->body = kind == 0         ? 1150
+              : kind == 2       ? 100
+              : chance(10) < 6  ? 300 + chance(4000)
+              : chance(60) == 0 ? 1 << 19
+                                : 4000 + chance(24000);
 }
 
 static void answer(struct conn *c) {
     char head[256];
-    uint32_t n = (uint32_t)snprintf(head, sizeof head,
-                                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-                                    "Content-Length: %u\r\n\r\n", c->body);
+    uint32_t n = (uint32_t)snprintf(
+        head, sizeof head,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
+        "Content-Length: %u\r\n\r\n",
+        c->body);
     uint32_t fill = c->body < c->segment - n ? c->body : c->segment - n;
 
     packet(c, 1, 0x18, head, n, fill);
@@ -91,14 +101,26 @@ static void answer(struct conn *c) {
 
 /* One packet; true when the connection is over. */
 static int advance(struct conn *c) {
-    static const char request[] = "GET /items?id=1 HTTP/1.1\r\nHost: origin.test:8080\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n";
+    static const char request[] = "GET /items?id=1 HTTP/1.1\r\nHost: origin.test:8080\r\nUser-Agent: "
+                                  "Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n";
 
     switch (c->step++) {
-    case SYN: packet(c, 0, 0x02, NULL, 0, 0); break;
-    case SYN_ACK: packet(c, 1, 0x12, NULL, 0, 0); break;
-    case ACK: packet(c, 0, 0x10, NULL, 0, 0); break;
-    case REQUEST: packet(c, 0, 0x18, request, sizeof request - 1, 0); c->step = BODY; break;
-    case REQUEST_ACK: packet(c, 1, 0x10, NULL, 0, 0); break;
+    case SYN:
+        packet(c, 0, 0x02, NULL, 0, 0);
+        break;
+    case SYN_ACK:
+        packet(c, 1, 0x12, NULL, 0, 0);
+        break;
+    case ACK:
+        packet(c, 0, 0x10, NULL, 0, 0);
+        break;
+    case REQUEST:
+        packet(c, 0, 0x18, request, sizeof request - 1, 0);
+        c->step = BODY;
+        break;
+    case REQUEST_ACK:
+        packet(c, 1, 0x10, NULL, 0, 0);
+        break;
     case BODY:
         if (c->left == 0) {
             answer(c);
@@ -120,10 +142,17 @@ static int advance(struct conn *c) {
         else if (--c->requests)
             c->step = REQUEST;
         break;
-    case CLOSE: packet(c, 0, 0x11, NULL, 0, 0); break;
-    case CLOSE_ANSWER: packet(c, 1, 0x11, NULL, 0, 0); break;
-    case LAST_ACK: packet(c, 0, 0x10, NULL, 0, 0); return 1;
-    case OVER: return 1;
+    case CLOSE:
+        packet(c, 0, 0x11, NULL, 0, 0);
+        break;
+    case CLOSE_ANSWER:
+        packet(c, 1, 0x11, NULL, 0, 0);
+        break;
+    case LAST_ACK:
+        packet(c, 0, 0x10, NULL, 0, 0);
+        return 1;
+    case OVER:
+        return 1;
     }
     return 0;
 }
@@ -131,7 +160,11 @@ static int advance(struct conn *c) {
 int main(int argc, char **argv) {
     static struct conn active[ACTIVE];
     uint32_t header[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, 262144, 1};
-    int kind = argc != 3 ? -1 : !strcmp(argv[1], "small") ? 0 : !strcmp(argv[1], "mixed") ? 1 : !strcmp(argv[1], "many") ? 2 : -1;
+    int kind = argc != 3                   ? -1
+               : !strcmp(argv[1], "small") ? 0
+               : !strcmp(argv[1], "mixed") ? 1
+               : !strcmp(argv[1], "many")  ? 2
+                                           : -1;
     uint32_t total = kind == 0 ? 100000 : kind == 1 ? 65000 : 2000000, begun = 0, over = 0;
 
     if (kind < 0 || !(file = fopen(argv[2], "wb"))) {

@@ -20,9 +20,16 @@ struct talk {
 };
 
 static void say(struct talk *t, int from, uint8_t flags, const uint8_t *data, uint32_t len) {
-    struct wire_segment s = {.at_ns = (int64_t)t->packets * USEC(10) + 1, .flags = flags, .payload = data, .captured = len,
-                             .len = len, .seq = t->seq[from], .ack = t->seq[!from], .window = 65535,
-                             .window_scale = WIRE_NO_SCALE, .ident = (uint32_t)t->packets << 16};
+    struct wire_segment s = {.at_ns = (int64_t)t->packets * USEC(10) + 1,
+                             .flags = flags,
+                             .payload = data,
+                             .captured = len,
+                             .len = len,
+                             .seq = t->seq[from],
+                             .ack = t->seq[!from],
+                             .window = 65535,
+                             .window_scale = WIRE_NO_SCALE,
+                             .ident = (uint32_t)t->packets << 16};
     s.packet = ++t->packets;
     s.src.family = s.dst.family = ADDR_V4;
     s.src.port = from ? 80 : 4000;
@@ -70,8 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     const uint32_t doubt = ~(uint32_t)INCOMPLETE_CAPTURE_ENDED;
 
     MUST(a->life.bytes_in == b->life.bytes_in && a->life.bytes_out == b->life.bytes_out);
-    if (a->evidence.protocol == PROTO_HTTP1 && b->evidence.protocol == PROTO_HTTP1 && !(a->evidence.incomplete & doubt) &&
-        !(b->evidence.incomplete & doubt) && !a->evidence.excess_bytes && !b->evidence.excess_bytes) {
+    if (a->evidence.protocol == PROTO_HTTP1 && b->evidence.protocol == PROTO_HTTP1 &&
+        !(a->evidence.incomplete & doubt) && !(b->evidence.incomplete & doubt) && !a->evidence.excess_bytes &&
+        !b->evidence.excess_bytes) {
         MUST(a->life.requests == b->life.requests && a->life.responses == b->life.responses);
         MUST(a->life.known == b->life.known && a->life.early_closes == b->life.early_closes);
         MUST(a->life.body_announced == b->life.body_announced && a->life.body_framing == b->life.body_framing);

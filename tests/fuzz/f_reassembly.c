@@ -17,8 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 enum { REVERSE = 0x80, CONFLICT = 0x40 };
 
 static const char request[] = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
-                             "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+static const char answer[] =
+    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
 
 static uint8_t byte_at(int from, uint32_t at) {
     return from ? (uint8_t)answer[at % (sizeof answer - 1)] : (uint8_t)request[at % (sizeof request - 1)];

@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
         if (!(cond)) abort();                                                                                          \
     } while (0)
 
-static struct wire_record *talk(const uint8_t *client, size_t n_client, const uint8_t *server, size_t n_server, size_t cut) {
+static struct wire_record *talk(const uint8_t *client, size_t n_client, const uint8_t *server, size_t n_server,
+                                size_t cut) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct wire *w = wire_new(&limits);
     struct wire_segment s = {.window_scale = WIRE_NO_SCALE, .window = 65535};
@@ -69,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         struct wire_record *r = talk(data, n_client, data + n_client, len - n_client, cut);
         const struct wire_tls *t = r->evidence.tls;
         if (t) {
-            MUST(ends(t->sni, sizeof t->sni) && ends(t->alpn, sizeof t->alpn) && ends(t->alpn_offered, sizeof t->alpn_offered));
+            MUST(ends(t->sni, sizeof t->sni) && ends(t->alpn, sizeof t->alpn) &&
+                 ends(t->alpn_offered, sizeof t->alpn_offered));
             MUST(r->life.opaque && !(r->life.known & KNOW_REQUESTS));
         }
         wire_record_free(&r);

@@ -42,7 +42,8 @@ static void block(uint32_t type, const void *body, size_t len) {
 }
 static void section(void) {
     size_t at = size;
-    put32(0x0a0d0d0a), put32(28), put32(0x1a2b3c4d), put16(1), put16(0), put32(UINT32_MAX), put32(UINT32_MAX), put32(28);
+    put32(0x0a0d0d0a), put32(28), put32(0x1a2b3c4d), put16(1), put16(0), put32(UINT32_MAX), put32(UINT32_MAX),
+        put32(28);
     CHECK_EQ(size - at, 28);
 }
 static void interface(uint16_t link, int resolution) {

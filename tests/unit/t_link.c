@@ -28,7 +28,8 @@ static size_t v6(uint8_t *p, uint16_t payload, uint8_t next) {
 }
 
 static enum link_verdict decode(int32_t type, const uint8_t *data, size_t len, size_t wire) {
-    struct capture_packet p = {.data = data, .captured = (uint32_t)len, .len = (uint32_t)wire, .link_type = type, .number = 3, .at_ns = 5};
+    struct capture_packet p = {
+        .data = data, .captured = (uint32_t)len, .len = (uint32_t)wire, .link_type = type, .number = 3, .at_ns = 5};
     memset(&seg, 0xee, sizeof seg);
     return link_decode(&p, &seg);
 }
@@ -73,7 +74,8 @@ TEST(every_link_type_leads_to_the_same_segment) {
         CHECK_EQ(decode(layers[i].type, p, n, n), LINK_TCP);
         check_segment(5);
         CHECK(!memcmp(seg.payload, "hello", 5));
-        for (size_t cut = 0; cut < n - 5; cut++) CHECK(decode(layers[i].type, p, cut, n) != LINK_TCP || seg.captured == 0);
+        for (size_t cut = 0; cut < n - 5; cut++)
+            CHECK(decode(layers[i].type, p, cut, n) != LINK_TCP || seg.captured == 0);
     }
     CHECK_EQ(decode(147, (const uint8_t *)"", 0, 0), LINK_UNSUPPORTED);
     CHECK(!link_type_name(147));

@@ -33,6 +33,30 @@ TEST(many_pipelined_requests_are_all_remembered) {
     CHECK_EQ(rec->evidence.n_exchanges, WIRE_FIRST + WIRE_NEWEST);
 }
 
+TEST(the_same_head_answers_different_requests) {
+    static const char head[] = "HTTP/1.1 200 OK\r\nServer: a server with a long name, so that its head is "
+                               "remembered\r\nContent-Length: 3\r\n\r\n";
+    static const char get[] = "GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: u\r\n\r\n";
+    start();
+    for (int i = 0; i < 3; i++) {
+        say(CLIENT, get);
+        say(SERVER, head), say(SERVER, "abc");
+        say(CLIENT, "HEAD /a HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        say(SERVER, head); /* and no body */
+    }
+    t.port++, t.seq[CLIENT] = 7, t.seq[SERVER] = 8; /* another connection, whose first head is known */
+    handshake();
+    say(CLIENT, get);
+    finish();
+    check_counts(6, 6);
+    CHECK_EQ(rec->evidence.excess_bytes, 0);
+    wire_record_free(&rec);
+    rec = wire_next(t.w);
+    CHECK_STR(rec->evidence.user_agent, "u");
+    CHECK_STR(rec->evidence.host, "a.test");
+    CHECK_EQ(rec->life.requests, 1);
+}
+
 TEST(interim_and_bodyless_responses) {
     start();
     say(CLIENT, GET);
@@ -45,7 +69,8 @@ TEST(interim_and_bodyless_responses) {
 }
 
 TEST(a_chunked_body_with_trailers_cut_anywhere) {
-    static const char body[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n";
+    static const char body[] =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n";
     for (size_t cut = 1; cut < sizeof body - 1; cut++) {
         start();
         say(CLIENT, GET);
@@ -146,10 +171,13 @@ TEST(requests_to_a_forward_proxy) {
 
 TEST(lines_that_end_with_LF_alone) {
     for (int bytewise = 0; bytewise < 2; bytewise++) {
-        static const char request[] = "GET /a HTTP/1.0\nHost: a.test\n\n", answer[] = "HTTP/1.0 200 OK\nContent-Length: 3\n\nabc";
+        static const char request[] = "GET /a HTTP/1.0\nHost: a.test\n\n",
+                          answer[] = "HTTP/1.0 200 OK\nContent-Length: 3\n\nabc";
         start();
-        for (size_t i = 0, n = bytewise ? 1 : sizeof request - 1; i < sizeof request - 1; i += n) feed(segment(CLIENT, TCP_ACK, request + i, n));
-        for (size_t i = 0, n = bytewise ? 1 : sizeof answer - 1; i < sizeof answer - 1; i += n) feed(segment(SERVER, TCP_ACK, answer + i, n));
+        for (size_t i = 0, n = bytewise ? 1 : sizeof request - 1; i < sizeof request - 1; i += n)
+            feed(segment(CLIENT, TCP_ACK, request + i, n));
+        for (size_t i = 0, n = bytewise ? 1 : sizeof answer - 1; i < sizeof answer - 1; i += n)
+            feed(segment(SERVER, TCP_ACK, answer + i, n));
         finish();
         check_counts(1, 1);
         CHECK(rec->evidence.bare_lf);
@@ -335,12 +363,102 @@ TEST(a_lost_middle_that_the_RST_acknowledges_is_a_whole_body) {
 /* ---- TLS ---- */
 
 TEST(TLS_shows_its_hellos_and_no_more) {
-    static const uint8_t client[] = {22, 3, 1, 0, 0x58, 1, 0, 0, 0x54, 3, 3, /* random */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* session */ 0, /* ciphers */ 0, 2, 0x13, 1, /* compression */ 1, 0,
-                                     /* extensions */ 0, 0x29, 0, 0, 0, 11, 0, 9, 0, 0, 6, 'a', '.', 't', 'e', 's', 't', 0, 16, 0, 11, 0, 9, 8, 'h', 't',
-                                     't', 'p', '/', '1', '.', '1', 0, 43, 0, 7, 6, 0x0a, 0x0a, 3, 4, 3, 3};
-    static const uint8_t server[] = {22, 3, 3, 0, 0x34, 2, 0, 0, 0x30, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                     0, 0, 0, 0, 0, 0, 0, 0x13, 1, 0, 0, 6, 0, 43, 0, 2, 3, 4, 0, 0};
+    static const uint8_t client[] = {22,
+                                     3,
+                                     1,
+                                     0,
+                                     0x58,
+                                     1,
+                                     0,
+                                     0,
+                                     0x54,
+                                     3,
+                                     3,
+                                     /* random */ 0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     /* session */ 0,
+                                     /* ciphers */ 0,
+                                     2,
+                                     0x13,
+                                     1,
+                                     /* compression */ 1,
+                                     0,
+                                     /* extensions */ 0,
+                                     0x29,
+                                     0,
+                                     0,
+                                     0,
+                                     11,
+                                     0,
+                                     9,
+                                     0,
+                                     0,
+                                     6,
+                                     'a',
+                                     '.',
+                                     't',
+                                     'e',
+                                     's',
+                                     't',
+                                     0,
+                                     16,
+                                     0,
+                                     11,
+                                     0,
+                                     9,
+                                     8,
+                                     'h',
+                                     't',
+                                     't',
+                                     'p',
+                                     '/',
+                                     '1',
+                                     '.',
+                                     '1',
+                                     0,
+                                     43,
+                                     0,
+                                     7,
+                                     6,
+                                     0x0a,
+                                     0x0a,
+                                     3,
+                                     4,
+                                     3,
+                                     3};
+    static const uint8_t server[] = {22, 3, 3, 0, 0x34, 2, 0,    0, 0x30, 3, 3, 0, 0,  0, 0, 0, 0, 0, 0,
+                                     0,  0, 0, 0, 0,    0, 0,    0, 0,    0, 0, 0, 0,  0, 0, 0, 0, 0, 0,
+                                     0,  0, 0, 0, 0,    0, 0x13, 1, 0,    0, 6, 0, 43, 0, 2, 3, 4, 0, 0};
     start();
     feed(segment(CLIENT, TCP_ACK, client, sizeof client));
     feed(segment(SERVER, TCP_ACK, server, 20)); /* cut within the hello: what is in the first segment is read */

@@ -73,7 +73,8 @@ TEST(segments_out_of_order_and_overlapping) {
         static const char *const parts[] = {"HTTP/1.1 200 OK\r\nContent-", "Length: 10\r\n\r\n01234", "56789"};
         s[i] = segment(SERVER, TCP_ACK, parts[i], strlen(parts[i]));
     }
-    s[2].payload = (const uint8_t *)"3456789", s[2].seq -= 2, s[2].len = s[2].captured = 7; /* overlaps, the same bytes */
+    s[2].payload = (const uint8_t *)"3456789", s[2].seq -= 2,
+    s[2].len = s[2].captured = 7; /* overlaps, the same bytes */
     feed(s[2]), feed(s[1]), feed(s[0]);
     ack(CLIENT);
     close_both();
@@ -247,7 +248,8 @@ TEST(an_RST_outside_the_window_ends_nothing) {
 TEST(the_end_whose_FIN_was_acknowledged_by_the_others_closed_first) {
     start();
     exchange();
-    struct wire_segment theirs = segment(SERVER, TCP_FIN | TCP_ACK, NULL, 0), mine = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    struct wire_segment theirs = segment(SERVER, TCP_FIN | TCP_ACK, NULL, 0),
+                        mine = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
     feed(mine), feed(theirs); /* shuffled */
     finish();
     CHECK_EQ(rec->life.close_by, BY_REMOTE);

@@ -25,12 +25,24 @@ __attribute__((unused)) static void talk_begin(void) {
     static struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     wire_record_free(&rec);
     wire_free(&t.w);
-    t = (struct talk){.w = wire_new(&limits), .now = SEC(1000), .seq = {1000, 5000}, .port = 4000, .window = {500, 500}, .scale = WIRE_NO_SCALE};
+    t = (struct talk){.w = wire_new(&limits),
+                      .now = SEC(1000),
+                      .seq = {1000, 5000},
+                      .port = 4000,
+                      .window = {500, 500},
+                      .scale = WIRE_NO_SCALE};
 }
 
 static struct wire_segment segment(int from, uint8_t flags, const void *data, size_t len) {
-    struct wire_segment s = {.at_ns = t.now, .flags = flags, .payload = data, .captured = (uint32_t)len, .len = (uint32_t)len,
-                             .seq = t.seq[from], .ack = t.seq[!from], .window = t.window[from], .window_scale = t.scale};
+    struct wire_segment s = {.at_ns = t.now,
+                             .flags = flags,
+                             .payload = data,
+                             .captured = (uint32_t)len,
+                             .len = (uint32_t)len,
+                             .seq = t.seq[from],
+                             .ack = t.seq[!from],
+                             .window = t.window[from],
+                             .window_scale = t.scale};
     s.packet = ++t.packet;
     s.ident = (uint32_t)t.packet << 16;
     s.src.family = s.dst.family = ADDR_V4;
@@ -84,7 +96,7 @@ __attribute__((unused)) static void talk_end(void) {
     wire_free(&t.w);
 }
 
-#define GET "GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+#define GET        "GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 #define OK(length) "HTTP/1.1 200 OK\r\nContent-Length: " #length "\r\n\r\n"
 #define KNOWN(bit) ((rec->life.known & (bit)) != 0)
 
