@@ -26,6 +26,7 @@ def start():
         started.append(subject)
         return subject
 
+    start_subject.started = started
     yield start_subject
     for subject in started:
         subject.stop()
@@ -49,6 +50,7 @@ def serve():
         origins.append(origin)
         return origin
 
+    start_origin.origins = origins
     yield start_origin
     for origin in origins:
         origin.stop()

@@ -129,7 +129,8 @@ class World:
         while time.monotonic() - since < REST:
             now = self.views()
             # An end by the origin that is not answered yet is no rest, unless it stays so.
-            owed = any(shape.endswith("s") for view in now for shape, _ in view) and time.monotonic() - begun < 2
+            owed = any(shape.endswith("s") for view in now for shape, _ in view) or self.subject.busy()
+            owed = owed and time.monotonic() - begun < 2
             if now != seen or owed:
                 seen, since = now, time.monotonic()
             time.sleep(0.004)

@@ -324,6 +324,7 @@ class Origin:
             if not self._stopped:
                 conn.failure = error
                 conn.own_end = conn.own_end or "S"
+                conn.peer_end = conn.peer_end or "?"
                 conn.ended.set()
         finally:
             os.close(conn._wake)

@@ -91,6 +91,17 @@ class Subject:
         """Until n requests wait for a connection. Nothing of Go's shows this but time."""
         time.sleep(0.03)
 
+    def busy(self):
+        """Does one of its threads run, or wait for a processor?"""
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            try:
+                with open(f"/proc/{self.pid}/task/{task}/stat", encoding="ascii") as stat:
+                    if stat.read().rsplit(")", 1)[1].split()[0] not in "SIT":
+                        return True
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return False
+
     def alive(self):
         return self.process.poll() is None
 
