@@ -17,7 +17,7 @@ import pytest
 
 from rig import sockets
 from rig import subject as subjects
-from rig.client import Background, Client, Ended
+from rig.client import Background, Ended
 from rig.origin import Origin, chunk, head
 from rig.wait import Gate, until
 

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from rig import sockets, swarm
-from rig.client import Background, Client, Ended, fetch
+from rig.client import Client, Ended, fetch
 from rig.nginx import Nginx
-from rig.origin import Gone, always, answer, by_path, chunk, head
+from rig.origin import always, answer, by_path, chunk, head
 from rig.wait import Gate, until
 
 FULL = os.environ.get("CONNLEAK_FULL") == "1"

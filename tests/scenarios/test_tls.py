@@ -12,7 +12,7 @@ import pytest
 
 from rig import sockets
 from rig.client import Background
-from rig.origin import Gone, always, answer, by_path, connections, head
+from rig.origin import Gone, always, answer, connections, head
 from rig.subject import free_port
 from rig.wait import Gate, until
 
