@@ -3,6 +3,10 @@
  * This file finds where lines, heads, chunks and messages end; llhttp reads the
  * field lines, in heads and in trailers; h1_lines.c reads start lines and those of
  * chunks; h1_fields.c knows what fields mean.
+ * Field lines of a head that came whole and are plain are read by h1_lines.c too, since
+ * nearly all are like that and llhttp costs several times as much. The first that is
+ * not is llhttp's, with all that follow it; the same bytes in small pieces are all
+ * llhttp's, which is how the fuzzer holds the two against each other.
  * llhttp never sees a start line (it knows 46 methods and would refuse the others,
  * which RFC 9110 section 16.1 allows and a proxy passes on), never a blank line and
  * never a body byte. So it decides nothing about framing, nothing can make it pause or
@@ -68,6 +72,7 @@ struct h1 {
 
     /* The name or value under way in a block of field lines: a head's, or a trailer's. */
     llhttp_t llhttp;
+    bool by_llhttp;      /* it reads this block from here on */
     uint64_t block_from; /* pos where the block's offsets begin: 0 in a head */
     const uint8_t *fed;  /* what llhttp is being shown, */
     uint64_t fed_at;     /* and its offset */
@@ -193,7 +198,7 @@ static const llhttp_settings_t line_settings = {
     .on_header_value_complete = on_value_end,
 };
 
-/* llhttp as it is behind a start line, ready for a field line; each head begins with a copy. */
+/* llhttp as it is behind a start line, ready for a field line; each block begins with a copy. */
 static llhttp_t behind_start_line;
 
 __attribute__((constructor)) static void pass_start_line(void) {
@@ -204,8 +209,7 @@ __attribute__((constructor)) static void pass_start_line(void) {
 
 static void block_begin(struct h1 *h) {
     h->block_from = h->state == ST_TRAILERS ? h->pos : 0;
-    h->llhttp = behind_start_line;
-    h->llhttp.data = h;
+    h->by_llhttp = false;
     h->part = IN_NAME;
     h->has_begun = h->held_cr = false;
 }
@@ -213,6 +217,11 @@ static void block_begin(struct h1 *h) {
 /* Shows llhttp bytes of field lines that lie at offset `at` of the block. */
 static bool show_llhttp(struct h1 *h, const uint8_t *p, size_t len, uint64_t at) {
     if (len == 0) return true;
+    if (!h->by_llhttp) {
+        h->by_llhttp = true;
+        h->llhttp = behind_start_line;
+        h->llhttp.data = h;
+    }
     h->fed = p;
     h->fed_at = at;
     llhttp_errno_t err = llhttp_execute(&h->llhttp, (const char *)p, len);
@@ -280,6 +289,27 @@ static bool take_blank_line_end(struct h1 *h, struct block_data *d) {
     return true;
 }
 
+/* Takes a plain field line of a head without llhttp. What comes next must be here too,
+ * a name or the blank line: else the value might turn out to be folded. False: not taken. */
+static bool take_plain_line(struct h1 *h, struct block_data *d, bool *ok) {
+    struct h1_span name, value;
+    struct h1_fault fault;
+    size_t left = (size_t)(d->end - d->p);
+    if (h->by_llhttp || h->line_len || d->shown != d->p || in_trailers(h)) return false;
+    size_t n = h1_read_plain_field(d->p, left, &name, &value);
+    if (n == 0 || left - n < 2) return false;
+    const uint8_t *line = d->p, *next = line + n;
+    if (next[0] == '\r' ? next[1] != '\n' : begins_oddly(next[0])) return false;
+    uint32_t at = (uint32_t)pos_of(d, line);
+    d->shown = d->p = next;
+    name.off += at;
+    if (!h1_fields_name(&h->fields, name, line))
+        *ok = fail(h, H1_E_HEAD_TOO_LARGE, at);
+    else if (!h1_fields_value(&h->fields, h->side, (struct h1_span){value.off + at, value.len}, line + value.off, &fault))
+        *ok = fail(h, fault.error, fault.at);
+    return true;
+}
+
 /* Takes a line, or what there is of it; llhttp is shown it later, with its neighbours. */
 static bool take_field_line(struct h1 *h, struct block_data *d, bool lone_lf) {
     const uint8_t *lf = memchr(d->p, '\n', (size_t)(d->end - d->p));
@@ -311,7 +341,7 @@ static enum block_end take_block(struct h1 *h, const uint8_t *data, size_t len, 
             done = ok = take_blank_line_end(h, &d);
         else if (h->line_len == 0 && begins_oddly(*d.p))
             ok = take_odd(h, &d, lone_lf, &done);
-        else
+        else if (!take_plain_line(h, &d, &ok))
             ok = take_field_line(h, &d, lone_lf);
     }
     if (!ok || !show_block(h, &d, d.p)) return BLOCK_BAD;
@@ -374,8 +404,8 @@ static bool take_start_line(struct h1 *h, const uint8_t *data, size_t len, size_
         if (h->state != ST_FAILED) start_line_may_be(h, h->carry, h->line_len, seen);
         return false;
     }
-    if (!start_line_may_be(h, line, n, seen < n ? seen : n)) return false;
-    if (lone_lf && h->side == H1_REQUEST) return fail(h, H1_E_LINE_END, h->pos - 1);
+    if (lone_lf && h->side == H1_REQUEST)
+        return start_line_may_be(h, line, n, seen < n ? seen : n) && fail(h, H1_E_LINE_END, h->pos - 1);
     bool (*read)(const uint8_t *, size_t, struct h1_head *, struct h1_fault *) =
         h->side == H1_REQUEST ? h1_read_request_line : h1_read_status_line;
     return read(line, n, &h->fields.head, &h->fault) || fail(h, h->fault.error, h->fault.at);

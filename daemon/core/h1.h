@@ -111,6 +111,10 @@ struct h1_limits {
     uint32_t max_trailer_bytes; /* R60 */
 };
 
+/* How many bytes from the start may stand in a name of a host: unreserved, pct-encoded
+ * and sub-delims of RFC 3986. */
+size_t h1_host_len(const uint8_t *p, size_t len);
+
 struct h1;
 
 /* Opaque, reusable: h1_reset makes it follow a new connection, and gives back what

@@ -45,18 +45,11 @@ static uint8_t lower(uint8_t c) {
 
 /* Letters of eight bytes at once to lower case, everything else as it is. */
 static uint64_t lower8(uint64_t w) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t low7 = w & (0x7f * ones);
-    uint64_t from_a = low7 + (0x80 - 'A') * ones;     /* high bit: at least 'A' */
-    uint64_t past_z = low7 + (0x80 - 'Z' - 1) * ones; /* high bit: beyond 'Z' */
-    uint64_t upper = from_a & ~past_z & ~w & (0x80 * ones);
+    uint64_t low7 = w & EIGHT(0x7f);
+    uint64_t from_a = low7 + EIGHT(0x80 - 'A');     /* high bit: at least 'A' */
+    uint64_t past_z = low7 + EIGHT(0x80 - 'Z' - 1); /* high bit: beyond 'Z' */
+    uint64_t upper = from_a & ~past_z & ~w & EIGHT(0x80);
     return w | upper >> 2;
-}
-
-static inline uint64_t load8(const void *p) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    return w;
 }
 
 static inline uint64_t load4(const void *p) {
@@ -280,27 +273,27 @@ static bool read_length(struct h1_fields *f, struct h1_span where, const uint8_t
     return ok && !f->length_differs;
 }
 
-/* unreserved, pct-encoded and sub-delims of RFC 3986. */
-static bool is_host_char(uint8_t c) {
+size_t h1_host_len(const uint8_t *p, size_t len) {
     static const bool host[256] = {
         ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true, ['.'] = true,
         ['_'] = true,         ['~'] = true,         ['%'] = true,         ['!'] = true, ['$'] = true,
         ['&'] = true,         ['\''] = true,        ['('] = true,         [')'] = true, ['*'] = true,
         ['+'] = true,         [','] = true,         [';'] = true,         ['='] = true,
     };
-    return host[c];
+    size_t i = 0;
+    while (i < len && host[p[i]]) i++;
+    return i;
 }
 
 /* uri-host [ ":" port ], RFC 9110 section 7.2; empty is allowed. */
 static bool is_host(const uint8_t *p, size_t len) {
     size_t i = 0;
     if (len && p[0] == '[') {
-        for (i = 1; i < len && p[i] != ']'; i++)
-            if (!is_host_char(p[i]) && p[i] != ':') return false;
-        if (i < 3 || i == len) return false;
+        for (i = 1; i < len && (p[i] == ':' || h1_host_len(p + i, 1)); i++) {}
+        if (i < 3 || i == len || p[i] != ']') return false;
         i++;
     } else {
-        while (i < len && is_host_char(p[i])) i++;
+        i = h1_host_len(p, len);
     }
     if (i == len) return true;
     if (p[i++] != ':') return false;

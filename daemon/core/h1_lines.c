@@ -1,7 +1,5 @@
 #include "h1_lines.h"
 
-#include <string.h>
-
 #define CHUNK_MAX ((uint64_t)INT64_MAX)
 
 bool h1_refuse(struct h1_fault *fault, enum h1_error error, uint64_t at) {
@@ -24,10 +22,21 @@ static bool is_digit(uint8_t c) {
     return c >= '0' && c <= '9';
 }
 
-/* Text of a target or a reason: no control characters; beyond ASCII anything, for
- * clients do send it raw, and it cannot be mistaken for a delimiter. */
-static bool is_text(uint8_t c) {
-    return c >= 0x20 && c != 0x7f;
+/* None of the eight is a control character, tab included? */
+static bool is_text8(uint64_t w) {
+    uint64_t below = (w - EIGHT(0x20)) & ~w, del = w ^ EIGHT(0x7f);
+    return !((below | ((del - EIGHT(1)) & ~del)) & EIGHT(0x80));
+}
+
+size_t h1_text_len(const uint8_t *p, size_t len) {
+    size_t i = 0;
+    while (len - i >= 8 && is_text8(load8(p + i))) i += 8;
+    while (i < len && ((p[i] >= 0x20 && p[i] != 0x7f) || p[i] == '\t')) i++;
+    return i;
+}
+
+static bool is_blank(uint8_t c) {
+    return c == ' ' || c == '\t';
 }
 
 /* "HTTP/" DIGIT "." DIGIT at `at`. */
@@ -55,7 +64,7 @@ bool h1_read_request_line(const uint8_t *p, size_t n, struct h1_head *head, stru
     size_t method = h1_token_len(p, n);
     if (method == 0 || method == n || p[method] != ' ') return h1_refuse(fault, H1_E_START_LINE, method);
     size_t from = method + 1, to = from;
-    while (to < n && p[to] != ' ' && is_text(p[to])) to++;
+    while (to < n && p[to] > ' ' && p[to] != 0x7f) to++;
     if (to == from || to == n || p[to] != ' ') return h1_refuse(fault, H1_E_START_LINE, to);
     if (!read_version(p, n, to + 1, head, fault)) return false;
     if (n != to + 9) return h1_refuse(fault, H1_E_START_LINE, to + 9);
@@ -80,9 +89,22 @@ bool h1_read_status_line(const uint8_t *p, size_t n, struct h1_head *head, struc
     if (at < n && p[at] != ' ') return h1_refuse(fault, H1_E_START_LINE, at);
     if (at < n) at++;
     head->reason = (struct h1_span){(uint32_t)at, (uint32_t)(n - at)};
-    for (; at < n; at++)
-        if (!is_text(p[at]) && p[at] != '\t') return h1_refuse(fault, H1_E_START_LINE, at);
+    at += h1_text_len(p + at, n - at);
+    if (at < n) return h1_refuse(fault, H1_E_START_LINE, at);
     return check_version(head, 0, fault);
+}
+
+size_t h1_read_plain_field(const uint8_t *p, size_t n, struct h1_span *name, struct h1_span *value) {
+    size_t colon = h1_token_len(p, n), from = colon + 1;
+    if (colon == 0 || colon == n || p[colon] != ':') return 0;
+    while (from < n && is_blank(p[from])) from++;
+    size_t end = from + h1_text_len(p + from, n - from);
+    if (n - end < 2 || p[end] != '\r' || p[end + 1] != '\n') return 0;
+    size_t to = end;
+    while (to > from && is_blank(p[to - 1])) to--;
+    *name = (struct h1_span){0, (uint32_t)colon};
+    *value = to > from ? (struct h1_span){(uint32_t)from, (uint32_t)(to - from)} : (struct h1_span){(uint32_t)colon + 1, 0};
+    return end + 2;
 }
 
 static int hex(uint8_t c) {
@@ -105,7 +127,7 @@ bool h1_read_chunk_line(enum h1_side side, const uint8_t *p, size_t n, uint64_t 
     if (i == 0) return h1_refuse(fault, H1_E_CHUNK, 0);
     size_t digits = i;
     if (i < n && p[i] == ';') {
-        while (i < n && (is_text(p[i]) || p[i] == '\t')) i++;
+        i += h1_text_len(p + i, n - i);
         if (i < n) return h1_refuse(fault, H1_E_CHUNK, i);
     } else if (side == H1_RESPONSE) {
         while (i < n && (p[i] == ' ' || p[i] == '\t')) i++;

@@ -4,12 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* Characters of a reg-name (RFC 3986, 3.2.2), percent signs included. */
-static bool is_host_char(uint8_t c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("-._~%!$&'()*+,;=", c));
-}
-
 static bool parse_port(const uint8_t *p, size_t n, uint16_t *out) {
     unsigned v = 0;
     if (n == 0 || n > 5) return false;
@@ -51,11 +45,8 @@ static enum destination_error parse_authority(const uint8_t *p, size_t n, uint16
         for (size_t i = 0; i < host_len; i++)
             if (!strchr("0123456789abcdefABCDEF:.", host[i]) || !host[i]) return TARGET_HOST;
     } else {
-        const uint8_t *colon = memchr(p, ':', n);
-        host_len = colon ? (size_t)(colon - p) : n;
+        host_len = h1_host_len(p, n);
         rest = p + host_len;
-        for (size_t i = 0; i < host_len; i++)
-            if (!is_host_char(host[i])) return TARGET_HOST;
     }
     if (host_len == 0 || host_len > HOST_MAX) return TARGET_HOST;
     size_t rest_len = n - (size_t)(rest - p);

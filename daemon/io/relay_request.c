@@ -88,9 +88,10 @@ static bool basic_credentials(const char *v, size_t len, char *user, char *passw
 /* Who asks: the tag from the proxy URL's user name, the User-Agent. False: 407. */
 static bool know_client(struct relay *r, const struct h1_head *head, const uint8_t *bytes) {
     struct server *s = r->s;
-    char user[512] = "", password[512] = "", agent[256];
+    char user[512], password[512], agent[256];
     bool given = false;
     const struct h1_field *ua = NULL;
+    user[0] = password[0] = 0;
     for (size_t i = 0; i < head->n_fields; i++) {
         const struct h1_field *f = &head->fields[i];
         if (f->known == H1_N_USER_AGENT && !ua) ua = f;
