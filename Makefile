@@ -11,7 +11,8 @@
 #   make asan       C tests and scenarios under AddressSanitizer and UBSan
 #   make fuzz       fuzz the parsers, each for FUZZ_TIME seconds (60): libFuzzer where clang has it,
 #                   else random changes to the corpus; what is found goes to build/fuzz
-#   make bench      CPU, rate and memory beside other proxies
+#   make bench      CPU and memory: of connleakd beside HAProxy and Go, of analyze beside a loop
+#                   that counts packets (minutes, and 1.7 GiB for captures in BENCH_DIR or /tmp)
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
 #   make params     rewrite conf/connleakd.conf and the list in its manual from core/tbl/params.h
 #   make install    into DESTDIR and PREFIX; make uninstall takes it away again
@@ -144,6 +145,7 @@ DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-de
              libsystemd-dev libpcap-dev zlib1g-dev node-llhttp
 DEPS_test := $(DEPS_run) python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils
 DEPS_demo := $(DEPS_run) python3 nginx tcpdump
+DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
 PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib
 
@@ -175,10 +177,14 @@ asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 all tests
 	@tests/run --asan
 
-FUZZ_TIME ?= 60
 demo: deps-demo all
 	@tests/tools/demo $(B)
 
+bench: deps-bench all
+	@tests/bench/proxies $(B)
+	@tests/bench/captures
+
+FUZZ_TIME ?= 60
 fuzz:
 	@MAKE="$(MAKE) --no-print-directory -j$(JOBS)" tests/fuzz/run $(FUZZ_TIME)
 
