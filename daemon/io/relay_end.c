@@ -91,6 +91,16 @@ static void give_back(struct relay *r) {
     live_put(u);
 }
 
+/* Bytes lie behind the response: Go returns the connection first, which may evict
+ * another or promise it to a waiter, and closes it the moment it looks (R75). The
+ * waiter then looks for another. If the pool refuses it, that is its reason. */
+static void give_back_and_close(struct relay *r, enum close_reason why) {
+    struct server *s = r->s;
+    struct upstream_conn *u = r->upstream;
+    give_back(r);
+    if (pool_is_reused(s->pool, u->id)) upstream_lost(u, why, PHASE_IDLE);
+}
+
 /* The response is complete, on our side of it. `left_over`: bytes came behind it. */
 void relay_complete(struct relay *r, bool left_over) {
     struct server *s = r->s;
@@ -104,7 +114,12 @@ void relay_complete(struct relay *r, bool left_over) {
     }
     switch (exchange_keep(&r->x, again && !r->grace_d.at && r->x.write != WRITE_DONE, left_over, &why)) {
     case KEEP_YES: give_back(r); break;
-    case KEEP_NO: relay_drop_upstream(r, why); break;
+    case KEEP_NO:
+        if (why == REASON_UNSOLICITED_RESPONSE)
+            give_back_and_close(r, why);
+        else
+            relay_drop_upstream(r, why);
+        break;
     case KEEP_WAIT_WRITE:
         r->state = RELAY_GRACE;
         deadline_start(&s->grace_q, &r->grace_d, s->now);

@@ -27,6 +27,8 @@ static struct upstream_conn *upstream_new(struct server *s, conn_id id) {
 static void idle_readable(struct upstream_conn *u) {
     struct server *s = u->s;
     size_t got, size = s->conf->pool.read_buffer_size;
+    /* The limit of response heads holds from a response's first byte (Go: readLimit). */
+    if (size > s->conf->pool.max_response_header_bytes) size = s->conf->pool.max_response_header_bytes;
     switch (stream_read(&u->stream, s->scratch, size < s->scratch_size ? size : s->scratch_size, &got)) {
     case IO_AGAIN: return; /* TLS: a ticket, a key update */
     case IO_OK:

@@ -44,11 +44,18 @@ def admin_ask(daemon, target, method="GET", fields=(), host="localhost", client=
 
 
 def leave_early(daemon, url):
-    """A client that reads a head and 1,000 bytes, and leaves when more has arrived: an RST of its own."""
+    """A client that reads a head and 1,000 bytes, and leaves when the rest is held up on the way to it: an
+    RST of its own, and one of the daemon's, whose socket has bytes by then that it may not read ahead."""
     with daemon.client() as client:
         client.ask(url).read_head()
         client.read_exactly(1000)
         client.sock.recv(1, socket.MSG_PEEK)
+        seen = []
+        def stands_still():
+            rows = daemon.get("/connections?side=upstream&state=active")["connections"]
+            seen.append(sum(row["bytes_in"] for row in rows))
+            return len(seen) > 10 and len(set(seen[-10:])) == 1
+        until(stands_still, lambda: str(seen[-3:]))
 
 
 def settled(daemon):
