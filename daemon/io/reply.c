@@ -10,7 +10,6 @@ static const struct {
     const char *reason, *proxy_error, *title;
 } replies[N_REPLIES] = {
     [REPLY_BAD_REQUEST] = {400, "Bad Request", "http_request_error", "The request is malformed"},
-    [REPLY_EXPECTATION] = {417, "Expectation Failed", "http_request_error", "The expectation cannot be met"},
     [REPLY_DENIED_CLIENT] = {403, "Forbidden", "http_request_denied", "This client may not use the proxy"},
     [REPLY_DENIED_DESTINATION] = {403, "Forbidden", "destination_ip_prohibited", "This destination may not be reached"},
     [REPLY_AUTH_REQUIRED] = {407, "Proxy Authentication Required", "http_request_denied", "User and password are needed"},

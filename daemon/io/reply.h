@@ -14,7 +14,6 @@ struct json_out;
  * ("" where RFC 9209 has no word for it) and its title. */
 enum reply_kind {
     REPLY_BAD_REQUEST,
-    REPLY_EXPECTATION,
     REPLY_DENIED_CLIENT,
     REPLY_DENIED_DESTINATION,
     REPLY_AUTH_REQUIRED,

@@ -193,12 +193,41 @@ def test_paths_that_are_refused(daemon):
     assert status >= 400 and "not in this version" in body
 
 
+def test_queries_and_numbers_that_are_named_exist(daemon):
+    subject = daemon()
+    queries = {q for code in CODE for q in re.findall(r"(/connections\?[\w=&]+)", code)}
+    assert len(queries) >= 3
+    for query in queries | {"/metrics", "/pools", "/ledger", "/config", "/healthz", "/readyz"}:
+        assert ask(subject, query)[0] == 200, query
+    metrics = subject.get("/metrics")
+    names = {n for code in CODE for n in re.findall(r"\b(?:upstream|downstream|kernel|tunnels)\.[a-z_]+", code)} - {"upstream.pcap"}
+    assert len(names) > 8
+    for name in names:
+        side, number = name.split(".")
+        assert number in metrics[side], name
+
+
 def test_a_proxy_in_the_daemons_environment_is_warned_of(daemon, monkeypatch):
     from rig.subject import Connleakd
     monkeypatch.setattr(Connleakd, "env", dict(Connleakd.env, HTTP_PROXY="http://127.0.0.1:1"))
     subject = daemon()
     until(lambda: "is ready" in subject.log(), subject.log)
     assert re.search(r"warn .*HTTP_PROXY is set.*not in this version", subject.log())
+
+
+# -- what the daemon's manual has from tables
+
+def test_connleakd_8_has_every_reason_with_its_sentence():
+    rows = re.findall(r'^X\(\w+, "(\w+)", "[^"]*",\s*"([^"]*)"\)', read("daemon/core/tbl/close_reasons.h"), re.M)
+    assert len(rows) > 20
+    items = re.findall(r"^\.It (\w+)\n((?:[^.\n].*\n)+)", read("daemon/connleakd.8").split("The reasons are these:")[1].split(".El")[0], re.M)
+    assert [(name, " ".join(text.split())) for name, text in items] == [row for row in rows if row[0] != "none"]
+
+
+def test_connleakd_8_has_every_status_of_the_proxy_s_own():
+    sent = set(re.findall(r"\[REPLY_\w+\] = \{(\d+)", read("daemon/io/reply.c")))
+    page = read("daemon/connleakd.8")
+    assert set(re.findall(r"\b([45]\d\d) [a-zA-Z]", page[page.index("Answers of the proxy's own"):page.index(".Sh ADMIN ENDPOINT")])) == sent
 
 
 # -- the tour

@@ -46,6 +46,6 @@ X(CLOSE_IDLE_CONNS, "close_idle_conns", "http: CloseIdleConnections called",
 X(UPGRADED, "upgraded", "http: persistConn.closed: caller owns conn", "It was handed over by 101 Switching Protocols.")
 X(TUNNEL, "tunnel", "", "It was a CONNECT tunnel, and one of its ends closed.")
 X(CLIENT_CLOSED, "client_closed", "", "The client closed the connection.")
-X(CLIENT_TIMEOUT, "client_timeout", "", "The client sent nothing, or took nothing, for too long.")
+X(CLIENT_TIMEOUT, "client_timeout", "", "The client sent no request, or no end of its head, for too long.")
 X(BAD_REQUEST, "bad_request", "", "The client sent what was refused, and the connection cannot be used further.")
 X(SHUTDOWN, "shutdown", "", "The daemon was stopping.")
