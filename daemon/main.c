@@ -432,7 +432,7 @@ static bool start(struct daemon *d) {
     server_init(s, d->base, d->conf);
     s->max_clients = listener_max_clients(d->conf);
     if (s->max_clients < (unsigned)d->conf->proxy.max_clients)
-        log_warn("proxy", "the descriptor limit allows %u clients, fewer than proxy.max_clients = %d", s->max_clients,
+        log_info("proxy", "the descriptor limit allows %u clients, fewer than proxy.max_clients = %d", s->max_clients,
                  d->conf->proxy.max_clients);
     struct pool_conf pool;
     conf_pool(d->conf, &pool);
