@@ -475,6 +475,7 @@ static void stop(struct daemon *d) {
     for (size_t i = 0; i < d->n_listeners; i++) listener_free(&d->listeners[i]);
     tunnel_shutdown_all(s);
     client_shutdown_all(s);
+    live_drive(s); /* what the pool made of that: its dials end with the others */
     upstream_shutdown_all(s);
     server_leave(s);
     if (d->file) {

@@ -131,9 +131,11 @@ void client_linger_expired(struct deadline *d, void *server) {
     client_close(c, (enum close_reason)c->close_reason, PHASE_IDLE, false);
 }
 
+/* Between requests, or with the rest of a request still to come that is answered already. */
 void client_idle_expired(struct deadline *d, void *server) {
     (void)server;
     struct client_conn *c = (struct client_conn *)((char *)d - offsetof(struct client_conn, deadline));
+    if (c->relay) relay_over(c->relay);
     client_close(c, REASON_CLIENT_TIMEOUT, PHASE_IDLE, false);
 }
 
@@ -158,8 +160,20 @@ static void refuse(struct client_conn *c) {
     relay_refuse(c, e == H1_E_HEAD_TOO_LARGE ? REPLY_HEAD_TOO_LARGE : REPLY_BAD_REQUEST, h1_error_text(e));
 }
 
-/* New bytes, not yet in c->in (which may hold the head's beginning). */
-static void parse(struct client_conn *c, const uint8_t *data, size_t len) {
+/* While a relay has it: may it be read? What is pipelined waits, bounded, and hides
+ * its end meanwhile, as in Go (R164). */
+static void watch(struct client_conn *c) {
+    const struct relay *r = c->relay;
+    bool wants = r->upload == UPLOAD_OPEN ? relay_takes_upload(r) : bytes_left(&c->in) < READ_SIZE;
+    if (wants && !c->half_closed)
+        client_read_on(c);
+    else
+        client_read_off(c);
+}
+
+/* New bytes, not yet in c->in (which may hold the head's beginning). Returns how
+ * many are left of them after a request that was answered at once. */
+static size_t parse_one(struct client_conn *c, const uint8_t *data, size_t len) {
     struct server *s = c->s;
     if (!c->h1) c->h1 = server_h1(s, H1_REQUEST);
     size_t used;
@@ -171,11 +185,11 @@ static void parse(struct client_conn *c, const uint8_t *data, size_t len) {
             c->state = CLIENT_HEAD;
             deadline_start(&s->head_q, &c->deadline, s->now);
         }
-        return;
+        return 0;
     }
     if (step != H1_HEAD) {
         refuse(c);
-        return;
+        return 0;
     }
     stop_deadline(c);
     const struct h1_head *head = h1_head(c->h1);
@@ -194,15 +208,23 @@ static void parse(struct client_conn *c, const uint8_t *data, size_t len) {
         used += body;
         rest -= body;
     }
-    if (c->state == CLIENT_GONE || c->state == CLIENT_LINGER) return;
-    if (rest) {
-        if (c->state == CLIENT_BUSY)
-            bytes_add(&c->in, data + used, rest);
-        else
-            parse(c, data + used, rest); /* answered at once: the next one */
+    if (c->state == CLIENT_IDLE) return rest;
+    if (c->state == CLIENT_BUSY) {
+        bytes_add(&c->in, data + used, rest);
+        watch(c);
     }
-    if (c->state == CLIENT_BUSY && c->relay->upload == UPLOAD_OPEN && !relay_takes_upload(c->relay)) client_read_off(c);
+    return 0;
 }
+
+static void parse(struct client_conn *c, const uint8_t *data, size_t len) {
+    while (len) {
+        size_t rest = parse_one(c, data, len);
+        data += len - rest;
+        len = rest;
+    }
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Bytes while a relay has the connection: of its request's body, or too early. */
 static void busy_read(struct client_conn *c) {
@@ -210,7 +232,8 @@ static void busy_read(struct client_conn *c) {
     struct relay *r = c->relay;
     size_t got;
     bool upload = r->upload == UPLOAD_OPEN;
-    enum io_result res = stream_read(&c->stream, s->scratch, upload ? s->conf->pool.copy_buffer_size : READ_SIZE < s->scratch_size ? READ_SIZE : s->scratch_size, &got);
+    size_t size = upload ? s->conf->pool.copy_buffer_size : least(READ_SIZE, s->scratch_size);
+    enum io_result res = stream_read(&c->stream, s->client_scratch, size, &got);
     if (res == IO_AGAIN) return;
     if (res != IO_OK) {
         c->half_closed = res == IO_EOF;
@@ -219,17 +242,16 @@ static void busy_read(struct client_conn *c) {
         return;
     }
     server_event(s, c->life, EV_BYTES_IN, got);
-    size_t of_body = relay_upload(r, s->scratch, got);
+    size_t of_body = relay_upload(r, s->client_scratch, got);
     if (c->state != CLIENT_BUSY || c->relay != r) {
-        if (c->state == CLIENT_IDLE && of_body < got) parse(c, s->scratch + of_body, got - of_body);
+        if (c->state == CLIENT_IDLE) parse(c, s->client_scratch + of_body, got - of_body);
         return;
     }
-    if (of_body < got) {
-        bytes_add(&c->in, s->scratch + of_body, got - of_body);
-        client_read_off(c); /* until this exchange is over; its end is not seen meanwhile, as in Go (R164) */
-    } else if (r->upload == UPLOAD_OPEN && !relay_takes_upload(r)) {
-        client_read_off(c);
-    }
+    bytes_add(&c->in, s->client_scratch + of_body, got - of_body);
+    if (of_body < got)
+        client_read_off(c); /* until this exchange is over */
+    else
+        watch(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg) {
@@ -243,11 +265,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
     } else if (c->state == CLIENT_LINGER) {
         linger_read(c);
     } else if (c->state == CLIENT_IDLE || c->state == CLIENT_HEAD) {
-        size_t got, size = READ_SIZE < s->scratch_size ? READ_SIZE : s->scratch_size;
-        enum io_result res = stream_read(&c->stream, s->scratch, size, &got);
+        size_t got;
+        enum io_result res = stream_read(&c->stream, s->client_scratch, least(READ_SIZE, s->scratch_size), &got);
         if (res == IO_OK) {
             server_event(s, c->life, EV_BYTES_IN, got);
-            parse(c, s->scratch, got);
+            parse(c, s->client_scratch, got);
         } else if (res != IO_AGAIN) {
             ended(c, res);
         }

@@ -95,14 +95,13 @@ void request_head_write(const struct request_head *r, struct head_text *t) {
     PUT(t, "\r\n");
     for (size_t i = 0; i < h->n_fields; i++) {
         const struct h1_field *f = &h->fields[i];
-        if (f->known == H1_N_HOST || stays_here(f)) continue;
-        if (f->known == H1_N_MAX_FORWARDS && r->max_forwards >= 0) {
-            PUT(t, "Max-Forwards: ");
-            put_number(t, (uint64_t)r->max_forwards);
-            PUT(t, "\r\n");
-            continue;
-        }
+        if (f->known == H1_N_HOST || (f->known == H1_N_MAX_FORWARDS && r->max_forwards >= 0) || stays_here(f)) continue;
         put_field(t, b, f);
+    }
+    if (r->max_forwards >= 0) { /* once, however many came: request_head_bound has room for one */
+        PUT(t, "Max-Forwards: ");
+        put_number(t, (uint64_t)r->max_forwards);
+        PUT(t, "\r\n");
     }
     if (h->te_trailers) PUT(t, "TE: trailers\r\n");
     if (r->framing == FRAMING_LENGTH) put_length(t, r->content_length);

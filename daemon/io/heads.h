@@ -18,7 +18,6 @@ struct request_head {
     const struct target *target;
     const char *via;      /* NULL: no Via */
     bool add_close;       /* Connection: close, for pool.disable_keep_alives */
-    bool keep_host;       /* reverse mode: the client's Host */
     const char *authority; /* reverse mode, where the client sent no Host */
     long max_forwards;    /* >= 0: the value to send instead */
     enum body_framing framing;

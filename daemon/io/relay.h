@@ -69,6 +69,7 @@ struct relay {
     bool client_waits;   /* for a 100, and none was sent */
     bool answered;       /* a final head went to the client, an origin's or ours */
     bool nothing_written; /* of this attempt */
+    bool left_over;       /* bytes came behind the response */
     /* All above is zero when a relay begins; what follows is written before it is read. */
     char zero_to_here;
     struct target target;
@@ -119,8 +120,9 @@ void relay_shutdown(struct relay *r);
 /* relay_response.c, relay_request.c and relay_end.c share these. */
 void relay_send_down(struct relay *r, const struct iovec *iov, int n);
 bool relay_write_up(struct relay *r);
-void relay_complete(struct relay *r, bool left_over);
+void relay_complete(struct relay *r);
 void relay_settle(struct relay *r);
+void relay_give_up_drain(struct relay *r);
 void relay_over(struct relay *r);
 void relay_upstream_failed(struct relay *r, enum io_result how);
 void relay_write_failed(struct relay *r);

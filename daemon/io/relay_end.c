@@ -101,18 +101,12 @@ static void give_back_and_close(struct relay *r, enum close_reason why) {
     if (pool_is_reused(s->pool, u->id)) upstream_lost(u, why, PHASE_IDLE);
 }
 
-/* The response is complete, on our side of it. `left_over`: bytes came behind it. */
-void relay_complete(struct relay *r, bool left_over) {
-    struct server *s = r->s;
-    struct upstream_conn *u = r->upstream;
+/* The response is complete: the connection is kept, or not. False if that depends
+ * on the request, which is not written yet. */
+static bool part_with_origin(struct relay *r, bool grace_over) {
     enum close_reason why = REASON_NONE;
-    bool again = r->state == RELAY_GRACE;
-    if (!again) {
-        r->x.body_eof = true;
-        server_event(s, u->life, EV_BODY_EOF, r->x.body_read);
-        if (r->client) server_event(s, r->client->life, EV_BODY_EOF, r->body_down);
-    }
-    switch (exchange_keep(&r->x, again && !r->grace_d.at && r->x.write != WRITE_DONE, left_over, &why)) {
+    switch (exchange_keep(&r->x, grace_over, r->left_over, &why)) {
+    case KEEP_WAIT_WRITE: return false;
     case KEEP_YES: give_back(r); break;
     case KEEP_NO:
         if (why == REASON_UNSOLICITED_RESPONSE)
@@ -120,8 +114,23 @@ void relay_complete(struct relay *r, bool left_over) {
         else
             relay_drop_upstream(r, why);
         break;
-    case KEEP_WAIT_WRITE:
+    }
+    return true;
+}
+
+/* The response is complete, on our side of it: called when it is, and again in RELAY_GRACE. */
+void relay_complete(struct relay *r) {
+    struct server *s = r->s;
+    struct upstream_conn *u = r->upstream;
+    bool again = r->state == RELAY_GRACE;
+    if (!again) {
+        r->x.body_eof = true;
+        server_event(s, u->life, EV_BODY_EOF, r->x.body_read);
+        if (r->client) server_event(s, r->client->life, EV_BODY_EOF, r->body_down);
+    }
+    if (!part_with_origin(r, again && !r->grace_d.at && r->x.write != WRITE_DONE)) {
         r->state = RELAY_GRACE;
+        upstream_read_off(u); /* as in Go: what comes now is of no exchange, and is looked at once it is idle */
         deadline_start(&s->grace_q, &r->grace_d, s->now);
         return;
     }
@@ -135,7 +144,7 @@ void relay_complete(struct relay *r, bool left_over) {
 
 void relay_grace_expired(struct deadline *d, void *server) {
     (void)server;
-    relay_complete(OWNER(d, grace_d), false);
+    relay_complete(OWNER(d, grace_d));
 }
 
 /* Done with the origin: when the client has taken everything, its connection goes on or ends. */
@@ -145,9 +154,11 @@ void relay_settle(struct relay *r) {
     if (r->upload == UPLOAD_OPEN && r->after == AFTER_NEXT) {
         r->state = RELAY_DISCARDING; /* the client's next request is behind the rest of this one's body */
         bytes_free(&r->up);
+        deadline_start(&r->s->idle_q, &c->deadline, r->s->now);
         client_read_on(c);
         return;
     }
+    if (r->state == RELAY_DISCARDING) deadline_stop(&r->s->idle_q, &c->deadline);
     enum after after = (enum after)r->after;
     enum close_reason why = (enum close_reason)r->after_reason;
     relay_over(r);
@@ -223,12 +234,6 @@ void relay_upstream_failed(struct relay *r, enum io_result how) {
     if (how == IO_CLOSE_NOTIFY) server_event(s, u->life, EV_CLOSE_NOTIFY, 0);
     if (how == IO_EOF) server_event(s, u->life, EV_FIN_RECEIVED, 0);
     if (how == IO_RESET) server_event(s, u->life, EV_RST_RECEIVED, 0);
-    if (r->state == RELAY_GRACE) {
-        relay_drop_upstream(r, exchange_read_end(&r->x, eof));
-        r->state = RELAY_FLUSHING;
-        relay_settle(r);
-        return;
-    }
     /* TLS: only close_notify ends an until-EOF body; a bare FIN may be an attacker's (RFC 9112, 9.8). */
     bool ends_well = how == IO_CLOSE_NOTIFY || (how == IO_EOF && !u->stream.ssl);
     if (ends_well && r->x.status && h1_eof(u->h1) == H1_DONE) {
@@ -237,7 +242,7 @@ void relay_upstream_failed(struct relay *r, enum io_result how) {
             relay_send_down(r, &last, 1);
             if (r->upstream != u) return;
         }
-        relay_complete(r, false);
+        relay_complete(r);
         return;
     }
     enum close_reason why = exchange_read_end(&r->x, eof);
@@ -256,9 +261,12 @@ void relay_write_failed(struct relay *r) {
     struct upstream_conn *u = r->upstream;
     r->x.write = WRITE_FAILED;
     stop_up(r);
+    if (r->x.body_eof) { /* the answer is whole: only the connection is lost */
+        relay_complete(r);
+        return;
+    }
     if (!r->nothing_written && !r->x.status) {
         r->up.off = r->up.len; /* nothing more goes there */
-        r->x.write = WRITE_FAILED;
         relay_readable(r);
         if (r->upstream != u) return;
     }
@@ -275,6 +283,10 @@ static void drop_or_drain(struct relay *r) {
     struct server *s = r->s;
     struct upstream_conn *u = r->upstream;
     bool in_body = r->x.status && !r->x.body_eof;
+    if (r->x.body_eof && r->state == RELAY_RUNNING) { /* its leaving is no matter between us and the origin (R69) */
+        server_event(s, u->life, EV_BODY_EOF, r->x.body_read);
+        if (part_with_origin(r, false)) return;
+    }
     if (in_body && s->conf->pool.profile == POOL_GO1_27 && r->upload != UPLOAD_OPEN && exchange_may_drain(&r->x)) {
         r->client->relay = NULL;
         r->client = NULL;
@@ -292,12 +304,16 @@ static void drop_or_drain(struct relay *r) {
     relay_drop_upstream(r, in_body ? REASON_EARLY_CLOSE : r->upload == UPLOAD_OPEN && r->has_body ? REASON_WRITE_ERROR : REASON_CANCELED);
 }
 
-void relay_drain_expired(struct deadline *d, void *server) {
-    (void)server;
-    struct relay *r = OWNER(d, drain_d);
+/* Draining took too long, or too much came. */
+void relay_give_up_drain(struct relay *r) {
     server_event(r->s, r->upstream->life, EV_EARLY_CLOSE, r->x.body_read);
     relay_drop_upstream(r, REASON_EARLY_CLOSE);
     relay_over(r);
+}
+
+void relay_drain_expired(struct deadline *d, void *server) {
+    (void)server;
+    relay_give_up_drain(OWNER(d, drain_d));
 }
 
 /* Body bytes that the client's socket took: what is still held here it never saw. */
@@ -314,6 +330,12 @@ void relay_client_gone(struct relay *r, enum io_result how) {
     if (r->state == RELAY_DISCARDING) phase = PHASE_IDLE;
     if (how == IO_EOF) server_event(s, c->life, EV_FIN_RECEIVED, 0);
     if (how == IO_RESET) server_event(s, c->life, EV_RST_RECEIVED, 0);
+    if (how == IO_EOF && r->state == RELAY_FLUSHING && r->after != AFTER_CUT && r->after != AFTER_RESET) {
+        /* The origin is done: as in Go, the rest goes out to whoever still reads. */
+        r->after = AFTER_FINISH;
+        r->after_reason = REASON_CLIENT_CLOSED;
+        return;
+    }
     if (mid_answer) server_event(s, c->life, EV_EARLY_CLOSE, taken_down(r));
     if (r->state == RELAY_DIALING) dial_cancel(&r->dial, REASON_CANCELED);
     if (r->upstream) drop_or_drain(r);

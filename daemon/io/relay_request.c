@@ -271,9 +271,17 @@ bool relay_takes_upload(const struct relay *r) {
 static void bad_body(struct relay *r) {
     uint64_t at;
     const char *what = h1_error_text(h1_error(r->client->h1, &at));
+    bool whole = r->state == RELAY_GRACE || r->state == RELAY_FLUSHING || r->state == RELAY_DISCARDING;
     r->upload = UPLOAD_READ;
     r->client_keeps = false;
     if (r->upstream) relay_drop_upstream(r, REASON_WRITE_ERROR);
+    if (whole && r->after == AFTER_NEXT) { /* the answer is good all the same */
+        r->after = AFTER_FINISH;
+        r->after_reason = REASON_BAD_REQUEST;
+        if (r->state == RELAY_GRACE) r->state = RELAY_FLUSHING;
+        relay_settle(r);
+        return;
+    }
     relay_fail(r, REPLY_BAD_REQUEST, what, REASON_BAD_REQUEST);
 }
 
@@ -305,6 +313,7 @@ size_t relay_upload(struct relay *r, const uint8_t *data, size_t len) {
     r->client_waits = false; /* it did not, or no longer does */
     if (r->state == RELAY_DISCARDING) {
         r->discarded += n;
+        deadline_start(&r->s->idle_q, &r->client->deadline, r->s->now);
         if (r->discarded > DISCARD_MAX) r->after = AFTER_FINISH, r->client_keeps = false, r->upload = UPLOAD_READ;
         if (r->upload == UPLOAD_READ) relay_settle(r);
         return n;
@@ -354,7 +363,7 @@ static void written(struct relay *r) {
     r->x.write = WRITE_DONE;
     server_event(s, r->upstream->life, EV_WROTE_REQUEST, r->body_up);
     if (!r->x.status) deadline_start(&s->response_q, &r->response_d, s->now);
-    if (r->state == RELAY_GRACE) relay_complete(r, false);
+    if (r->state == RELAY_GRACE) relay_complete(r);
 }
 
 /* Sends what lies here of head and body. False if the relay lost its connection. */

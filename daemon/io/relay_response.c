@@ -100,10 +100,7 @@ void relay_down_ready(evutil_socket_t fd, short what, void *arg) {
     if (bytes_left(&r->down) == 0 && r->pipe && r->pipe->held && !pipe_to_client(r, r->state == RELAY_RUNNING)) goto out;
     if (relay_held_down(r)) goto out;
     backpressure(r);
-    if (r->state == RELAY_FLUSHING)
-        relay_settle(r);
-    else if (r->state == RELAY_RUNNING && r->upstream && stream_pending(&r->upstream->stream))
-        relay_readable(r); /* decrypted bytes that no event will announce */
+    if (r->state == RELAY_FLUSHING) relay_settle(r);
 out:
     server_leave(r->s);
 }
@@ -187,6 +184,7 @@ struct gather {
     const uint8_t *body;
     size_t body_len;
     bool ended; /* the body's end is among it */
+    bool go_on; /* the 100 that the request's body waits for is among it */
 };
 
 /* Body bytes as they go on: a chunked body either keeps its framing or, for a
@@ -236,12 +234,16 @@ static void malformed(struct relay *r, enum h1_error e) {
 }
 
 /* A complete head. False if the relay is through with this connection. */
-static bool on_head(struct relay *r, const uint8_t *bytes, const uint8_t *rest, size_t rest_len, bool *complete) {
+static bool on_head(struct relay *r, struct gather *g, const uint8_t *bytes, const uint8_t *rest, size_t rest_len,
+                    bool *complete) {
     struct upstream_conn *u = r->upstream;
     const struct h1_head *head = h1_head(u->h1);
     uint64_t length = 0;
     *complete = false;
-    switch (exchange_head(&r->x, head)) {
+    enum head_verdict verdict = exchange_head(&r->x, head);
+    /* Answered before even its head was written: what was, must not be a request's beginning on a kept connection. */
+    if (r->x.expect == EXPECT_REFUSED && bytes_left(&r->head)) r->x.write = WRITE_PART;
+    switch (verdict) {
     case HEAD_INTERIM:
         h1_begin_body(u->h1, FRAMING_NONE, 0);
         forward_interim(r, head, bytes);
@@ -250,7 +252,8 @@ static bool on_head(struct relay *r, const uint8_t *bytes, const uint8_t *rest, 
         h1_begin_body(u->h1, FRAMING_NONE, 0);
         deadline_stop(&r->s->expect_q, &r->expect_d);
         forward_interim(r, head, bytes);
-        return relay_write_up(r);
+        g->go_on = true;
+        return true;
     case HEAD_SWITCH: relay_switch(r, head, bytes, rest, rest_len); return false;
     case HEAD_MALFORMED: malformed(r, H1_E_NONE); return false;
     case HEAD_NO_BODY:
@@ -288,7 +291,10 @@ static void count_body(struct relay *r, size_t n) {
     if (!n) return;
     r->x.body_read += n;
     server_event(r->s, r->upstream->life, EV_BODY_READ, n);
-    if (!r->client) return;
+    if (!r->client) {
+        r->discarded += n;
+        return;
+    }
     r->body_down += n;
     server_event(r->s, r->client->life, EV_BODY_READ, n);
 }
@@ -296,13 +302,13 @@ static void count_body(struct relay *r, size_t n) {
 /* What became of bytes that came. */
 enum outcome {
     CAME_MORE, /* the response goes on */
-    CAME_END,  /* it is complete; *left_over says whether bytes came behind it */
+    CAME_END,  /* it is complete; r->left_over says whether bytes came behind it */
     CAME_GONE, /* the relay is through with this connection, or over: touch nothing */
 };
 
 /* n bytes came; p points at them, the kept part of a head lies right before p if
  * there is one. What is for the client is gathered, not sent. */
-static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p, size_t n, bool *left_over) {
+static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p, size_t n) {
     struct upstream_conn *u = r->upstream;
     const uint8_t *end = p + n, *msg = u->head.len ? u->head.p : p;
     bool complete = false;
@@ -323,7 +329,10 @@ static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p
             return CAME_GONE;
         }
         if (step == H1_HEAD) {
-            if (!on_head(r, p - h1_head(u->h1)->bytes, p, (size_t)(end - p), &complete)) return CAME_GONE;
+            if (!on_head(r, g, p - h1_head(u->h1)->bytes, p, (size_t)(end - p), &complete)) {
+                r->s->head_out.len = 0; /* interim heads that nobody sends any more */
+                return CAME_GONE;
+            }
             msg = p;
             continue;
         }
@@ -337,9 +346,10 @@ static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p
         complete = step == H1_DONE;
     }
     if (!r->x.status) keep_head(u, msg, end);
-    g->ended = complete;
-    *left_over = p < end;
-    return complete ? CAME_END : CAME_MORE;
+    if (!complete) return CAME_MORE;
+    g->ended = r->x.body_eof = true;
+    r->left_over = p < end || stream_pending(&u->stream);
+    return CAME_END;
 }
 
 /* How many bytes the client's socket can take now, by and large. The kernel counts
@@ -384,11 +394,11 @@ static void splice_body(struct relay *r) {
         r->pipe->held += (size_t)n;
         server_event(r->s, u->life, EV_BYTES_IN, (uint64_t)n);
         count_body(r, (size_t)n);
-        bool complete = h1_skip(u->h1, (uint64_t)n);
-        if (!pipe_to_client(r, !complete)) return;
+        bool complete = r->x.body_eof = h1_skip(u->h1, (uint64_t)n);
+        if (!pipe_to_client(r, !complete && (size_t)n == want)) return;
         if (complete) {
             if (r->pipe->held) wait_down(r, true);
-            relay_complete(r, false);
+            relay_complete(r);
             return;
         }
         if (r->pipe->held) {
@@ -434,7 +444,7 @@ void relay_readable(struct relay *r) {
     struct upstream_conn *u = r->upstream;
     struct gather g = {0};
     size_t gathered = 0, got, size;
-    bool left_over = false, again = true;
+    bool again = true;
     enum outcome came = CAME_MORE;
     if (may_splice(r) && (r->pipe || (r->pipe = server_pipe(r->s)))) {
         splice_body(r);
@@ -451,7 +461,7 @@ void relay_readable(struct relay *r) {
             return;
         }
         bool in_pieces = u->head.len != 0;
-        if ((came = received(r, &g, to, got, &left_over)) == CAME_GONE) return;
+        if ((came = received(r, &g, to, got)) == CAME_GONE) return;
         gathered += got;
         /* Once more if the socket probably has more, and it can go along. */
         again = (got == size || stream_pending(&u->stream)) && !in_pieces && u->head.len == 0 && !may_splice(r) &&
@@ -465,8 +475,11 @@ void relay_readable(struct relay *r) {
     send_gathered(r, &g);
     if (r->upstream != u) return;
     if (r->x.status) bytes_free(&u->head);
+    if (g.go_on && !relay_write_up(r)) return;
     if (came == CAME_END)
-        relay_complete(r, left_over);
+        relay_complete(r);
+    else if (!r->client && r->discarded > DRAIN_BYTES)
+        relay_give_up_drain(r);
     else if (u->reading && stream_pending(&u->stream))
         relay_readable(r); /* decrypted bytes that no event will announce */
     else if (u->reading && again && may_splice(r) && (r->pipe || (r->pipe = server_pipe(r->s))))
@@ -481,7 +494,7 @@ void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *by
     const struct h1_field *theirs = NULL;
     for (size_t i = 0; i < head->n_fields && !theirs; i++)
         if (head->fields[i].known == H1_N_UPGRADE) theirs = &head->fields[i];
-    bool same = r->x.switched && theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
+    bool same = r->x.switched && r->x.write == WRITE_DONE && theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
                 strncasecmp((const char *)bytes + theirs->value.off, r->upgrade, theirs->value.len) == 0;
     if (!same) {
         relay_drop_upstream(r, REASON_MALFORMED_RESPONSE);

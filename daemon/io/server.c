@@ -100,11 +100,12 @@ void server_init(struct server *s, struct event_base *base, struct conf *conf) {
     s->scratch_size = conf->pool.copy_buffer_size + conf->pool.read_buffer_size;
     if (s->scratch_size < SCRATCH_LEAST) s->scratch_size = SCRATCH_LEAST;
     s->scratch = malloc(s->scratch_size);
+    s->client_scratch = malloc(s->scratch_size);
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != sizeof random) abort();
     hash_seed(random);
     snprintf(s->via, sizeof s->via, "connleakd-%08x", (unsigned)(random >> 32 ^ random));
-    if (!s->scratch || !s->ready_event || !s->pool_timer) abort();
+    if (!s->scratch || !s->client_scratch || !s->ready_event || !s->pool_timer) abort();
 }
 
 void server_clear(struct server *s) {
@@ -127,6 +128,7 @@ void server_clear(struct server *s) {
     idmap_clear(&s->wants);
     bytes_free(&s->head_out);
     free(s->scratch);
+    free(s->client_scratch);
     free(s->own);
 }
 

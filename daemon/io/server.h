@@ -108,7 +108,8 @@ struct server {
     char via[40]; /* our name in Via, unlike that of any other daemon */
 
     uint8_t *scratch;      /* where reads go, for the length of a callback */
-    size_t scratch_size;
+    uint8_t *client_scratch; /* and those from clients: a write that fails reads the origin's answer at once */
+    size_t scratch_size;     /* of each */
     struct bytes head_out; /* heads on their way to a socket; empty between callbacks */
     struct h1 *spare_h1[2][SPARE_H1]; /* by enum h1_side */
     unsigned n_spare_h1[2];

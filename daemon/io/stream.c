@@ -88,7 +88,9 @@ static uint64_t growth(uint64_t total, uint64_t *told) {
 uint64_t stream_tls_in(struct stream *s) { return growth(BIO_number_read(SSL_get_rbio(s->ssl)), &s->tls_told_in); }
 uint64_t stream_tls_out(struct stream *s) { return growth(BIO_number_written(SSL_get_wbio(s->ssl)), &s->tls_told_out); }
 
-bool stream_pending(const struct stream *s) { return s->ssl && SSL_has_pending(s->ssl); }
+/* Not SSL_has_pending: that also counts the beginning of a record whose rest is still to
+ * come, which an event will announce. Whole records are not read ahead. */
+bool stream_pending(const struct stream *s) { return s->ssl && SSL_pending(s->ssl) > 0; }
 
 uint64_t stream_unread(const struct stream *s) {
     int n = 0;

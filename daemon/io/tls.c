@@ -89,6 +89,7 @@ struct tls_client *tls_client_new(const char *upstream_ca, bool min_tls13, const
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION); /* as in Go; a write never has to wait for reading */
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(t->ctx, keep_session);
     static const unsigned char alpn[] = "\x08http/1.1";

@@ -85,6 +85,7 @@ static void settle(struct way *w) {
     bool held = holds(w);
     set(&w->writable, &w->writing, held);
     set(&w->readable, &w->reading, !held && !w->ended);
+    if (w->reading && stream_pending(w->from)) event_active(&w->readable, EV_READ, 0); /* TLS: no socket event comes */
     if (held || !w->ended) return;
     if (t->kind == TUNNEL_UPGRADE) {
         tunnel_end(t, reason(t));

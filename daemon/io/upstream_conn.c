@@ -69,6 +69,7 @@ void upstream_read_on(struct upstream_conn *u) {
     if (u->reading || u->stream.fd < 0) return;
     u->reading = true;
     event_add(&u->event, NULL);
+    if (stream_pending(&u->stream)) event_active(&u->event, EV_READ, 0);
 }
 
 void upstream_read_off(struct upstream_conn *u) {

@@ -34,6 +34,7 @@ void upstream_close(struct upstream_conn *u, enum close_reason why, enum close_p
 /* The same, and the pool is told. */
 void upstream_lost(struct upstream_conn *u, enum close_reason why, enum close_phase phase);
 
+/* Reading on or off; bytes that TLS has decrypted already count as readable. */
 void upstream_read_on(struct upstream_conn *u);
 void upstream_read_off(struct upstream_conn *u);
 
