@@ -193,7 +193,8 @@ static enum join_cause growth_cause(const struct pair *p, bool ledger_has_more) 
     if (!ledger_has_more) return outlived_record(p, p->v->last_ns) ? JOIN_CAUSE_AFTER_LEDGER : JOIN_CAUSE_NONE;
     if (older_than_capture(p)) return JOIN_CAUSE_BEFORE_CAPTURE;
     if (outlived_capture(p)) return JOIN_CAUSE_AFTER_CAPTURE;
-    return JOIN_CAUSE_NONE;
+    /* Neither FIN nor RST: what was lost may be all that came behind the last packet seen. */
+    return (p->v->blind & JOIN_BLIND_END) && p->x->lost_packets ? JOIN_CAUSE_LOST_PACKETS : JOIN_CAUSE_NONE;
 }
 
 /* Why a FIN, an RST or a SYN that the ledger speaks of is not in the capture. */

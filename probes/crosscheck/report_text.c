@@ -242,6 +242,14 @@ static void print_resets(const struct page *p) {
     }
 }
 
+static void print_loss(const struct page *p) {
+    if (!p->r->lost) return;
+    fprintf(p->out,
+            "%-15s the capture lacks packets, perhaps more than can be counted: it is no witness against the ledger "
+            "where it shows less (tcpdump -B 262144 loses fewer)\n",
+            "lost packets");
+}
+
 static void print_clock(const struct page *p) {
     const struct verdicts *x = p->r->x;
     uint64_t p99 = histogram_quantile(&x->opened_apart, 99), closed = histogram_quantile(&x->closed_apart, 99);
@@ -295,6 +303,7 @@ void report_text(FILE *out, const struct report *r, bool colour) {
     print_outside(&p, &r->x->outside_capture, "ledger", "capture");
     print_outside(&p, &r->x->outside_ledger, "capture", "ledger");
     print_ledger(&p);
+    print_loss(&p);
     print_resets(&p);
     print_fields(&p);
     print_clock(&p);

@@ -541,6 +541,10 @@ TEST(a_connection_that_went_on_after_the_capture) {
     CHECK_STR(verdict(healthy_claim(), v, x), "disagree closed_at@22");
     x.lost_packets = 1;
     CHECK_STR(verdict(healthy_claim(), v, x), "explained closed_at@22[lost_packets]");
+    CHECK_STR(verdict(l, v, x), "explained closed_at@22[lost_packets] bytes_in=13000/9000@15[lost_packets]");
+    /* What was captured, the end must have had. */
+    l.bytes_in -= 8000;
+    CHECK_STR(verdict(l, v, x), "disagree bytes_in=5000/9000@15 unread_bytes=0/4000@15 closed_at@22[lost_packets]");
     /* Open on both sides: there is nothing that the capture lacks. */
     l = healthy_claim();
     l.closed_ns = 0;
