@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,9 +138,15 @@ static void fail_dial(struct dial *d) {
     fail(d, REASON_DIAL_ERROR, &end);
 }
 
-static void set_failure(struct dial *d, enum dial_result result, const char *fmt, const char *what) {
+/* The last failure speaks for the dial; but that one of a name's addresses is our
+ * own, or denied, is more to the point than how the others failed. */
+__attribute__((format(printf, 3, 4))) static void set_failure(struct dial *d, enum dial_result result, const char *fmt, ...) {
+    if (d->result == DIAL_LOOP || d->result == DIAL_DENIED) return;
+    va_list ap;
     d->result = result;
-    snprintf(d->text, sizeof d->text, fmt, what);
+    va_start(ap, fmt);
+    vsnprintf(d->text, sizeof d->text, fmt, ap);
+    va_end(ap);
 }
 
 /* One timer for the dial's limit, an attempt's share of it, and the head start. */
@@ -164,8 +171,7 @@ static void attempt_failed(struct lane *l, int error) {
     endpoint_text(&l->flow.remote, where);
     bool reset = error == ECONNREFUSED || error == ECONNRESET;
     enum dial_result r = reset ? DIAL_REFUSED : error == ETIMEDOUT ? DIAL_TIMEOUT : DIAL_UNREACHABLE;
-    d->result = r;
-    snprintf(d->text, sizeof d->text, "connect to %s: %s", where, strerror(error));
+    set_failure(d, r, "connect to %s: %s", where, strerror(error));
     bool other_runs = d->lane[0].fd >= 0 && d->lane[1].fd >= 0;
     lane_stop(l);
     bool more = other_runs || d->lane[0].next < d->lane[0].end || d->lane[1].next < d->lane[1].end;
@@ -271,8 +277,8 @@ static bool lane_next(struct lane *l) {
             int error = errno;
             char where[ENDPOINT_TEXT_MAX];
             close(fd);
-            d->result = error == EADDRNOTAVAIL ? DIAL_NO_SOCKET : DIAL_UNREACHABLE;
-            snprintf(d->text, sizeof d->text, "connect to %s: %s", endpoint_text(e, where), strerror(error));
+            set_failure(d, error == EADDRNOTAVAIL ? DIAL_NO_SOCKET : DIAL_UNREACHABLE, "connect to %s: %s",
+                        endpoint_text(e, where), strerror(error));
             continue;
         }
         l->fd = fd;
@@ -326,6 +332,7 @@ static void handshake(struct dial *d) {
     int ret = SSL_do_handshake(d->stream.ssl);
     int error = errno;
     if (ret == 1) {
+        server_enter(d->s); /* it may have taken its time inside the call */
         d->life->tls_version = SSL_get_version(d->stream.ssl);
         d->life->tls_cipher = SSL_get_cipher_name(d->stream.ssl);
         server_event(d->s, d->life, EV_TLS_DONE, 0);
@@ -356,6 +363,7 @@ static void handshake_ready(evutil_socket_t fd, short what, void *arg) {
 
 static void connected(struct dial *d, struct lane *l) {
     struct server *s = d->s;
+    d->result = DIAL_OK; /* forgotten is what other addresses did */
     stream_init(&d->stream, l->fd);
     event_del(&l->event);
     l->fd = -1;
@@ -476,7 +484,7 @@ static void resolved(int error, struct evutil_addrinfo *list, void *arg) {
     if (d->state == DIALER_STARTING) { /* from inside dial_start: the answer was in a file */
         d->dns = NULL;
         if (error)
-            set_failure(d, DIAL_DNS_ERROR, "%s", evutil_gai_strerror(error));
+            set_failure(d, DIAL_DNS_ERROR, "%s: %s", d->host, evutil_gai_strerror(error));
         else
             for (struct evutil_addrinfo *ai = list; ai; ai = ai->ai_next) add_address(d, ai->ai_addr);
         if (list) evutil_freeaddrinfo(list);
@@ -485,8 +493,7 @@ static void resolved(int error, struct evutil_addrinfo *list, void *arg) {
     server_enter(s);
     d->dns = NULL;
     if (error) {
-        snprintf(d->text, sizeof d->text, "%s: %s", d->host, evutil_gai_strerror(error));
-        d->result = DIAL_DNS_ERROR;
+        set_failure(d, DIAL_DNS_ERROR, "%s: %s", d->host, evutil_gai_strerror(error));
         fail_dial(d);
     } else {
         for (struct evutil_addrinfo *ai = list; ai; ai = ai->ai_next) add_address(d, ai->ai_addr);

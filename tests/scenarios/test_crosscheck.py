@@ -857,7 +857,11 @@ def live():
         pytest.skip(refused)
     # In memory where there is room: tcpdump must not wait for a disk while the kernel's buffer fills.
     in_memory = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 2 << 30
-    net, folder = Net(), tempfile.mkdtemp(prefix="crosscheck", dir="/dev/shm" if in_memory else None)
+    try:
+        net = Net()
+    except subprocess.CalledProcessError as e:
+        pytest.skip(f"network namespaces: {' '.join(e.cmd)}: {e.stderr.decode().strip()}")
+    folder = tempfile.mkdtemp(prefix="crosscheck", dir="/dev/shm" if in_memory else None)
     try:
         yield Live(net, folder)
     finally:
