@@ -152,3 +152,144 @@ def test_a_client_that_leaves_during_a_pipelined_request_is_noticed(daemon, serv
     origin.wait_requests(3)
     client.rst()
     origin.settle("3F")
+
+
+# --- every offset ---
+
+SPARE = 6  # pipes that wait for their next use, and the admin connection that is asking
+
+
+def is_quiet(proxy):
+    metrics = proxy.get("/metrics")
+    pool = metrics["pool"]
+    return (pool["active"] == pool["dialing"] == pool["waiting"] == 0 and metrics["downstream"]["open"] == 0 and
+            metrics["tunnels"]["open"] == 0)
+
+
+def all_given_back(proxy, fds):
+    """Nothing runs, nothing is open, and ledger, pool and descriptors say the same."""
+    until(lambda: is_quiet(proxy), lambda: f"quiet: {proxy.get('/metrics')}")
+    proxy.close_idle()
+    until(lambda: proxy.get("/metrics")["pool"]["open"] == 0, "idle connections to close")
+    until(lambda: not [r for r in proxy.ledger() if r["state"] != "closed"], "all records to be closed")
+    until(lambda: proxy.fds() <= fds + SPARE, lambda: f"{fds} descriptors again; there are {proxy.fds()}")
+
+
+def cut_client(proxy, data, cut, how):
+    """Sends data up to a cut, and leaves."""
+    client = proxy.client()
+    client.sock.settimeout(0.3 if how == "half" else 5)
+    client.send(data[:cut])
+    if how == "half":
+        client.half_close()
+        try:
+            while client.sock.recv(65536):
+                pass
+        except OSError:
+            pass
+    if how == "rst":
+        client.rst()
+    else:
+        client.close()
+
+
+EXCHANGES = {
+    "get": ["GET {url}plain HTTP/1.1", "Host: {host}"],
+    "post": ["POST {url}plain HTTP/1.1", "Host: {host}", "Content-Length: 20"],
+    "chunked": ["POST {url}plain HTTP/1.1", "Host: {host}", "Transfer-Encoding: chunked"],
+    "expect": ["PUT {url}plain HTTP/1.1", "Host: {host}", "Content-Length: 20", "Expect: 100-continue"],
+    "connect": ["CONNECT {host} HTTP/1.1", "Host: {host}"],
+}
+TAILS = {"get": b"", "post": b"b" * 20, "chunked": b"5\r\nbbbbb\r\nf;x=y\r\n" + b"c" * 15 + b"\r\n0\r\nX-Sum: 1\r\n\r\n",
+         "expect": b"b" * 20, "connect": b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"}
+
+
+@pytest.mark.parametrize("how", ["fin", "rst", "half"])
+@pytest.mark.parametrize("name", list(EXCHANGES))
+def test_a_client_that_ends_behind_every_byte(daemon, serve, name, how):
+    origin = serve(by_path(plain=FIVE))
+    proxy = daemon()
+    fetch(proxy.address, origin.url("/plain"))
+    lines = [line.format(url=origin.url("/"), host=origin.authority) for line in EXCHANGES[name]]
+    data = head(*lines) + TAILS[name]
+    if name != "connect":
+        data += head(f"GET {origin.url('/plain')} HTTP/1.1", f"Host: {origin.authority}")[:50]
+    fds = proxy.fds()
+    for cut in range(0, len(data) + 1, 3 if how == "half" else 1):
+        cut_client(proxy, data, cut, how)
+    all_given_back(proxy, fds)
+    assert fetch(proxy.address, origin.url("/plain")).body == b"hello"
+
+
+ANSWERS = {
+    "length": HINTS + answer(b"0123456789"),
+    "chunked": chunked(b"01234", b"56789", trailer=["X-Sum: 1"]),
+    "until-eof": head("HTTP/1.0 200 OK") + b"0123456789",
+    "continue": head("HTTP/1.1 100 Continue") + answer(b"0123456789"),
+    "switch": head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: foo") + b"0123456789",
+}
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("name", list(ANSWERS))
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_an_origin_that_ends_behind_every_byte(daemon, serve, name, how, version):
+    """No crash, nothing left open, and what was cut never looks whole."""
+    data = ANSWERS[name]
+
+    def script(conn):
+        request = conn.read_head()
+        if request.value("Content-Length") and name != "continue":
+            conn.read_body(request)
+        cut = int(request.target.strip("/"))
+        conn.send(data[:cut])
+        if how == "rst":
+            conn.wait_read()
+            conn.rst()
+        conn.fin()
+    origin = serve(script)
+    proxy = daemon()
+    fds = proxy.fds()
+    method, body = ("POST", b"b" * 10) if name == "continue" else ("GET", None)
+    fields = ["Expect: 100-continue"] if name == "continue" else []
+    if name == "switch":
+        fields = ["Connection: Upgrade", "Upgrade: foo"]
+    for cut in range(len(data) + 1):
+        response = fetch(proxy.address, origin.url(f"/{cut}"), method, fields, body, version)
+        whole = cut == len(data)
+        if name == "until-eof":
+            whole = cut >= data.index(b"\r\n\r\n") + 4 and how == "fin"
+        if name == "switch":
+            assert response.status in (101, 502)
+        elif whole:
+            assert response.complete and (name == "until-eof" or response.body == b"0123456789"), (cut, response)
+        else:
+            assert response.status == 502 or not response.complete, (cut, response)
+    all_given_back(proxy, fds)
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if name != "switch"])
+def test_an_answer_in_two_pieces_cut_at_every_byte(daemon, serve, name):
+    data = ANSWERS[name]
+
+    def script(conn):
+        while True:
+            request = conn.read_head()
+            cut = int(request.target.strip("/"))
+            conn.send(data[:cut])
+            conn.wait_read()
+            conn.send(data[cut:])
+            if name == "until-eof":
+                conn.fin()
+                return
+            if request.value("Content-Length"):
+                conn.read_body(request)
+    origin = serve(script)
+    proxy = daemon()
+    fds = proxy.fds()
+    for cut in range(len(data) + 1):
+        for version in ("1.1", "1.0"):
+            response = (fetch(proxy.address, origin.url(f"/{cut}"), "POST", ["Expect: 100-continue"], b"b" * 10, version)
+                        if name == "continue" else fetch(proxy.address, origin.url(f"/{cut}"), version=version))
+            assert response.complete and response.body == b"0123456789", (cut, version, response)
+    all_given_back(proxy, fds)
