@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -491,3 +492,72 @@ def test_nginx_with_tls(daemon, certs, tmp_path):
         until(lambda: proxy.get("/metrics")["upstream"]["early_body_closes"] == 3, "three early closes")
         rows = [r for r in upstream(proxy) if r["close"]["reason"] == "early_close"]
         assert len(rows) == 3 and all(r["early_closes"] == 1 and r["tls"] for r in rows), rows
+
+
+class Trickle:
+    """Between proxy and origin: what the origin sends goes on in pieces of `size` bytes, each when the one before is read."""
+
+    def __init__(self, origin, size):
+        self.origin, self.size = origin, size
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far = socket.create_connection(("127.0.0.1", self.origin.port))
+            threading.Thread(target=self._pump, args=(near, far, None), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near, self.size), daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink, size):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    sink.shutdown(socket.SHUT_WR)
+                    return
+                for at in range(0, len(data), size or len(data)):
+                    sink.sendall(data[at:at + (size or len(data))])
+                    if size:
+                        sockets.wait_all_read(sink)
+        except (OSError, AssertionError):
+            sink.close()
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.mark.parametrize("size", [3, 1000])
+def test_records_that_come_in_parts(daemon, serve, certs, size):
+    """The beginning of a record is nothing to be read yet; once it was taken for that, over and over."""
+    body = noise(9000 if size > 100 else 40)
+    origin = serve(always(answer(body)), tls=certs.context())
+    trickle = Trickle(origin, size)
+    try:
+        proxy = daemon(upstream_ca=certs.path("ca.pem"))
+        for _ in range(2):
+            assert proxy.fetch(f"https://localhost:{trickle.port}/").body == body
+        assert len(origin.conns) == 1
+    finally:
+        trickle.close()
+
+
+@pytest.mark.parametrize("copy_buffer_size", ["1k", "32k"])
+def test_a_switch_and_what_follows_it_in_one_record(daemon, serve, certs, copy_buffer_size):
+    """No event tells of bytes that are decrypted already: neither a full read buffer nor a few rounds may strand them."""
+    rest = noise(15000)
+
+    def script(conn):
+        conn.read_head()
+        conn.send(head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: foo") + rest)
+    origin = serve(script, tls=certs.context())
+    proxy = daemon(upstream_ca=certs.path("ca.pem"), copy_buffer_size=copy_buffer_size)
+    client = proxy.client().ask(origin.url(host="localhost"), fields=["Connection: Upgrade", "Upgrade: foo"])
+    assert client.read_head().status == 101
+    assert client.read_exactly(len(rest)) == rest
