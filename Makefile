@@ -14,7 +14,7 @@
 #   make bench      CPU and memory: of connleakd beside HAProxy and Go, of analyze beside a loop
 #                   that counts packets (minutes, and 1.7 GiB for captures in BENCH_DIR or /tmp)
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
-#   make params     rewrite conf/connleakd.conf and the list in its manual from core/tbl/params.h
+#   make tables     rewrite from core/tbl: conf/connleakd.conf, the lists in connleakd.conf(5) and connleak(7)
 #   make install    into DESTDIR and PREFIX; make uninstall takes it away again
 #   make clean      remove build/
 #
@@ -79,7 +79,7 @@ LIBRECORD := $(B)/librecord.a
 LIBIO     := $(B)/libio.a
 LIBCONF   := $(B)/libconf.a
 
-.PHONY: all help deps run demo test check asan fuzz fuzzers bench lint fmt params install uninstall clean tests
+.PHONY: all help deps run demo test check asan fuzz fuzzers bench lint fmt tables install uninstall clean tests
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
@@ -129,7 +129,7 @@ FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))
 $(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
 $(FUZZERS): ALL_LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
 
-tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/params_text $(B)/tests/prop/pool_script
+tests: $(TESTS) $(FUZZERS) $(B)/tests/tools/tables_text $(B)/tests/prop/pool_script
 
 # Readers of captures, for the tests of them; libpcap is for live.o alone.
 CAPTURE_READERS := $(call obj,$(addprefix probes/capture/,link.c bytes.c file.c capture.c live.c))
@@ -212,21 +212,28 @@ lint: deps-lint
 fmt: deps-lint
 	$(Q)clang-format -i $(FORMATTED)
 
-params: $(B)/tests/tools/params_text
+# What is made from core/tbl: the sample, and in manual pages what stands between ".\" LIST begin" and "end".
+list_into = $(Q)$< $(1) > $(B)/$(1).mdoc && sed -i -e '/^\.\\" $(1) begin/,/^\.\\" $(1) end/{/^\.\\" $(1) begin/{p;r $(B)/$(1).mdoc' \
+    -e '};/^\.\\" $(1) end/!d}' $(2)
+tables: $(B)/tests/tools/tables_text
 	$(Q)$< sample > conf/connleakd.conf.new && mv conf/connleakd.conf.new conf/connleakd.conf
-	$(Q)$< manual > $(B)/params.mdoc
-	$(Q)sed -i -e '/^\.\\" params begin/,/^\.\\" params end/{/^\.\\" params begin/{p;r $(B)/params.mdoc' -e '};/^\.\\" params end/!d}' conf/connleakd.conf.5
+	$(call list_into,params,conf/connleakd.conf.5)
+	$(call list_into,words,daemon/connleak.7)
 
 # --- installation ---
 
 INSTALL := install
+SCHEMAS := $(wildcard daemon/record/schema/*.json)
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
-	    $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(SYSCONFDIR)/connleak $(DESTDIR)$(UNITDIR)
+	    $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/connleak/schema \
+	    $(DESTDIR)$(SYSCONFDIR)/connleak $(DESTDIR)$(UNITDIR)
 	$(INSTALL) -m 755 $(B)/connleakd $(B)/connleak $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) -m 644 probes/connleak.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL) -m 644 conf/connleakd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	$(INSTALL) -m 644 daemon/connleak.7 $(DESTDIR)$(PREFIX)/share/man/man7
 	$(INSTALL) -m 644 daemon/connleakd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	$(INSTALL) -m 644 $(SCHEMAS) $(DESTDIR)$(PREFIX)/share/connleak/schema
 	@if cmp -s conf/connleakd.conf $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf; then :; \
 	elif [ -e $(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf ]; then \
 	    echo "$(DESTDIR)$(SYSCONFDIR)/connleak/connleakd.conf is kept; this version's is beside it, .new"; \
@@ -239,7 +246,8 @@ install: all
 # The configuration stays: it may have been edited.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/connleakd bin/connleak share/man/man1/connleak.1 \
-	    share/man/man5/connleakd.conf.5 share/man/man8/connleakd.8) \
+	    share/man/man5/connleakd.conf.5 share/man/man7/connleak.7 share/man/man8/connleakd.8) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/connleak/schema/,$(notdir $(SCHEMAS))) \
 	    $(addprefix $(DESTDIR)$(UNITDIR)/,connleakd.service connleakd.socket connleakd-admin.socket)
 
 clean:

@@ -199,17 +199,17 @@ int64_t lifecycle_idle_ns(const struct lifecycle *l, int64_t now) {
 /* The words. */
 
 static const char *const reason_names[] = {
-#define X(sym, name, go_error, text) name,
+#define X(sym, name, go_error, text, advice) name,
 #include "tbl/close_reasons.h"
 #undef X
 };
 static const char *const reason_go_errors[] = {
-#define X(sym, name, go_error, text) go_error,
+#define X(sym, name, go_error, text, advice) go_error,
 #include "tbl/close_reasons.h"
 #undef X
 };
 static const char *const reason_texts[] = {
-#define X(sym, name, go_error, text) text,
+#define X(sym, name, go_error, text, advice) text,
 #include "tbl/close_reasons.h"
 #undef X
 };
@@ -220,8 +220,16 @@ static const char *const event_names[] = {
 };
 static const char *const observer_names[] = {"daemon", "capture", "kernel"};
 static const char *const side_names[] = {"upstream", "downstream", "client"};
-static const char *const state_names[] = {"dialing", "open", "active", "idle", "opaque", "closed"};
-static const char *const phase_names[] = {NULL, "dialing", "idle", "in_request", "in_headers", "in_body", "after_body"};
+static const char *const state_names[] = {
+#define X(sym, name, text) name,
+#include "tbl/life_states.h"
+#undef X
+};
+static const char *const phase_names[] = {
+#define X(sym, name, text) name,
+#include "tbl/close_phases.h"
+#undef X
+};
 static const char *const by_names[] = {"none", "local", "remote"};
 static const char *const how_names[] = {"none", "fin", "rst"};
 static const char *const framing_names[] = {"none", "content-length", "chunked", "until-eof"};

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum close_reason {
-#define X(sym, name, go_error, text) REASON_##sym,
+#define X(sym, name, go_error, text, advice) REASON_##sym,
 #include "tbl/close_reasons.h"
 #undef X
     N_REASONS
@@ -32,25 +32,18 @@ enum observer { OBSERVER_DAEMON, OBSERVER_CAPTURE, OBSERVER_KERNEL };
 /* SIDE_CLIENT: a capture's records, written from the end that connected. */
 enum side { SIDE_UPSTREAM, SIDE_DOWNSTREAM, SIDE_CLIENT, N_SIDES };
 
-/* Where a life stands; what an opaque source sees is LIFE_OPEN or LIFE_CLOSED. */
+/* Where a life stands. */
 enum life_state {
-    LIFE_DIALING, /* connect or TLS handshake under way */
-    LIFE_OPEN,    /* stands; whether it is in use cannot be told */
-    LIFE_ACTIVE,  /* carries a request */
-    LIFE_IDLE,    /* between requests */
-    LIFE_OPAQUE,  /* a tunnel, or upgraded */
-    LIFE_CLOSED,
+#define X(sym, name, text) LIFE_##sym,
+#include "tbl/life_states.h"
+#undef X
 };
 
 /* How far the exchange under way was when the connection ended. */
 enum close_phase {
-    PHASE_NONE,       /* open, or not known */
-    PHASE_DIALING,    /* no connection yet */
-    PHASE_IDLE,       /* between exchanges */
-    PHASE_IN_REQUEST, /* the request is being sent or awaits its first byte of answer */
-    PHASE_IN_HEADERS, /* part of a response head came */
-    PHASE_IN_BODY,    /* the head is complete, the body is not */
-    PHASE_AFTER_BODY, /* last body byte read, end of the message not yet seen */
+#define X(sym, name, text) PHASE_##sym,
+#include "tbl/close_phases.h"
+#undef X
 };
 
 enum close_by { BY_NONE, BY_LOCAL, BY_REMOTE };

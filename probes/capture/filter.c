@@ -351,7 +351,7 @@ static bool compare(const struct node *n, const struct wire_record *r) {
     case OP_GE:
         return v.number >= n->number;
     case OP_HAS:
-        return contains(v.text, n->word);
+        return v.text && contains(v.text, n->word);
     case OP_TRUE:
         return v.text || v.address || v.number != 0;
     default:

@@ -34,10 +34,11 @@ def installed(tmp_path_factory):
 def test_what_is_installed_where(installed):
     expected = [f"usr/bin/{p}" for p in PROGRAMS]
     expected += [f"usr/lib/systemd/system/{u}" for u in UNITS]
-    expected += ["usr/share/man/man1/connleak.1", "usr/share/man/man5/connleakd.conf.5", "usr/share/man/man8/connleakd.8",
-                 "etc/connleak/connleakd.conf"]
+    expected += ["usr/share/man/man1/connleak.1", "usr/share/man/man5/connleakd.conf.5", "usr/share/man/man7/connleak.7",
+                 "usr/share/man/man8/connleakd.8", "etc/connleak/connleakd.conf"]
+    expected += [f"usr/share/connleak/schema/{s}" for s in os.listdir(os.path.join(ROOT, "daemon/record/schema"))]
     found = files_below(installed)
-    assert sorted(expected) == [f for f in found if not f.startswith("usr/share/connleak/")]
+    assert sorted(expected) == found
     for name in found:
         mode = os.stat(os.path.join(installed, name)).st_mode & 0o7777
         assert mode == (0o755 if "/bin/" in name else 0o644), name
@@ -49,7 +50,7 @@ def test_the_default_prefix_keeps_to_usr_local(tmp_path):
     service = (tmp_path / "usr/local/lib/systemd/system/connleakd.service").read_text()
     assert "ExecStart=/usr/local/bin/connleakd -c /usr/local/etc/connleak/connleakd.conf\n" in service
     make("uninstall", f"DESTDIR={tmp_path}")
-    assert [f for f in files_below(tmp_path) if "share/connleak" not in f] == ["usr/local/etc/connleak/connleakd.conf"]
+    assert files_below(tmp_path) == ["usr/local/etc/connleak/connleakd.conf"]
 
 
 def test_an_edited_configuration_is_kept(tmp_path):

@@ -111,17 +111,26 @@ def test_connleakd_8_has_every_path_of_the_admin_endpoint(daemon):
 
 # -- parameters
 
-def params_text(what):
-    return run(os.path.join(os.path.dirname(DAEMON), "tests/tools/params_text"), what)
+def tables_text(what):
+    return run(os.path.join(os.path.dirname(DAEMON), "tests/tools/tables_text"), what)
 
 
 def test_the_sample_is_made_from_the_table():
-    assert read("conf/connleakd.conf") == params_text("sample"), "run `make params`"
+    assert read("conf/connleakd.conf") == tables_text("sample"), "run `make tables`"
 
 
-def test_the_list_in_the_manual_is_made_from_the_table():
-    between = re.search(r'^\.\\" params begin\n(.*)^\.\\" params end$', read("conf/connleakd.conf.5"), re.M | re.S)
-    assert between[1] == params_text("manual"), "run `make params`"
+@pytest.mark.parametrize("words, page", [("params", "conf/connleakd.conf.5"), ("words", "daemon/connleak.7")])
+def test_the_lists_in_the_manual_are_made_from_the_tables(words, page):
+    between = re.search(rf'^\.\\" {words} begin\n(.*)^\.\\" {words} end$', read(page), re.M | re.S)
+    assert between[1] == tables_text(words), "run `make tables`"
+
+
+def test_connleak_7_has_every_word_of_the_record_s_schema():
+    schema = json.loads(read("daemon/record/schema/connleak.conn-1.json"))["properties"]
+    close = schema["close"]["properties"]
+    words = {w for part in (schema["state"], close["reason"], close["phase"]) for w in part["enum"] if w}
+    documented = set(re.findall(r"^\.It Li (\w+)$", read("daemon/connleak.7"), re.M))
+    assert words and words <= documented
 
 
 def table():

@@ -217,13 +217,6 @@ def test_a_proxy_in_the_daemons_environment_is_warned_of(daemon, monkeypatch):
 
 # -- what the daemon's manual has from tables
 
-def test_connleakd_8_has_every_reason_with_its_sentence():
-    rows = re.findall(r'^X\(\w+, "(\w+)", "[^"]*",\s*"([^"]*)"\)', read("daemon/core/tbl/close_reasons.h"), re.M)
-    assert len(rows) > 20
-    items = re.findall(r"^\.It (\w+)\n((?:[^.\n].*\n)+)", read("daemon/connleakd.8").split("The reasons are these:")[1].split(".El")[0], re.M)
-    assert [(name, " ".join(text.split())) for name, text in items] == [row for row in rows if row[0] != "none"]
-
-
 def test_connleakd_8_has_every_status_of_the_proxy_s_own():
     sent = set(re.findall(r"\[REPLY_\w+\] = \{(\d+)", read("daemon/io/reply.c")))
     page = read("daemon/connleakd.8")

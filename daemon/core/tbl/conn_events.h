@@ -2,7 +2,8 @@
  *
  * X(symbol, name, listed, text)
  *   listed  1: stands in a record's list of events; 0: only folded into its numbers
- *   text    what happened, and what `value` holds
+ *   text    what happened, and what `value` holds; UNKNOWN_BYTES where it has none. `code` is the
+ *           status or the enum close_reason
  *
  * The end is EV_ENDED because libevent has a macro EV_CLOSED, which would win. */
 
@@ -14,8 +15,8 @@ X(GOT_CONN, "got_conn", 1, "A request was given this connection; value: nanoseco
 X(REQUEST, "request", 1, "A request began on it.")
 X(WROTE_REQUEST, "wrote_request", 1, "The request is wholly written; value: body bytes.")
 X(FIRST_BYTE, "first_byte", 1, "The first byte of the answer.")
-X(INTERIM, "interim", 1, "A 1xx response; code: status.")
-X(RESPONSE, "response", 1, "A final response head; code: status, value: announced body bytes or UNKNOWN_BYTES.")
+X(INTERIM, "interim", 1, "A 1xx response, with its status.")
+X(RESPONSE, "response", 1, "A final response head, with its status; value: body bytes that it announced, if it did.")
 X(BODY_EOF, "body_eof", 1, "The body's end was seen; value: body bytes.")
 X(EARLY_CLOSE, "early_close", 1, "A body was given up before its end; value: body bytes until then.")
 X(PUT_IDLE, "put_idle", 1, "It became idle.")
@@ -27,7 +28,7 @@ X(FIN_SENT, "fin_sent", 1, "Our FIN is out; what the peer sends is still read.")
 X(RST_SENT, "rst_sent", 1, "We end it with a RST on purpose: nothing else would show that a body is incomplete.")
 X(FIN_RECEIVED, "fin_received", 1, "The peer's FIN was seen.")
 X(RST_RECEIVED, "rst_received", 1, "The peer's RST was seen.")
-X(ENDED, "closed", 1, "The end; code: enum close_reason, value: unread bytes.")
+X(ENDED, "closed", 1, "The end, with its reason; value: bytes left unread.")
 X(BYTES_IN, "bytes_in", 0, "Bytes received; value: how many.")
 X(BYTES_OUT, "bytes_out", 0, "Bytes sent; value: how many.")
 X(BODY_READ, "body_read", 0, "Bytes of the response's body passed; value: how many.")

@@ -1,11 +1,14 @@
-/* The table of parameters as conf/connleakd.conf and as the list in its manual page.
+/* What people read of the tables in core/tbl: conf/connleakd.conf, and the lists in manual pages.
  *
- *     params_text sample > conf/connleakd.conf
- *     params_text manual     what stands between ".\" params begin" and ".\" params end"
+ *     tables_text sample > conf/connleakd.conf
+ *     tables_text params     the list in connleakd.conf(5)
+ *     tables_text words      the lists in connleak(7)
  *
- * `make params` calls both; a test compares. */
+ * Each list stands in its page between ".\" params begin" and ".\" params end", or
+ * ".\" words begin" and ".\" words end". `make tables` writes all; a test compares. */
 #include "conf.h"
 #include "conf_values.h"
+#include "core/lifecycle.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -121,7 +124,7 @@ static void mdoc_text(const char *text) {
     putchar('\n');
 }
 
-static void manual(void) {
+static void params(void) {
     const char *section = "";
     for (size_t i = 0; i < n_conf_params; i++) {
         const struct param *p = &conf_params[i];
@@ -144,12 +147,71 @@ static void manual(void) {
     puts(".El");
 }
 
+struct word {
+    const char *name, *text, *go_error, *advice;
+};
+
+/* Without the first, which is none: null in a record. */
+static const struct word reasons[] = {
+#define X(sym, name, go_error, text, advice) {REASON_##sym ? (name) : NULL, text, go_error, advice},
+#include "core/tbl/close_reasons.h"
+#undef X
+};
+static const struct word phases[] = {
+#define X(sym, name, text) {name, text, "", ""},
+#include "core/tbl/close_phases.h"
+#undef X
+};
+static const struct word states[] = {
+#define X(sym, name, text) {name, text, "", ""},
+#include "core/tbl/life_states.h"
+#undef X
+};
+/* Without those that are only folded into numbers. */
+static const struct word events[] = {
+#define X(sym, name, listed, text) {(listed) ? (name) : NULL, text, "", ""},
+#include "core/tbl/conn_events.h"
+#undef X
+};
+
+static void word_list(const char *title, const char *intro, const struct word *w, size_t n) {
+    printf(".Sh %s\n", title);
+    mdoc_text(intro);
+    printf(".Bl -tag -width 4n\n");
+    for (; n; n--, w++) {
+        if (!w->name) continue;
+        printf(".It Li %s\n", w->name);
+        mdoc_text(w->text);
+        if (*w->go_error) printf("In Go:\n.Dq %s .\n", w->go_error);
+        if (*w->advice) {
+            puts(".br");
+            printf(".Em What to do :\n");
+            mdoc_text(w->advice);
+        }
+    }
+    puts(".El");
+}
+
+#define LIST(title, intro, words) word_list(title, intro, words, sizeof(words) / sizeof(*(words)))
+
+static void words(void) {
+    LIST("CLOSE REASONS",
+         "close.reason of a record, and the labels in closes of GET /metrics. The message is the one that Go's "
+         "http.Transport has for it, so that it can be searched for; records have it as close.go_error.",
+         reasons);
+    LIST("PHASES", "close.phase: how far the exchange under way was when the connection ended.", phases);
+    LIST("STATES", "state: where the connection's life stands.", states);
+    LIST("EVENTS", "What GET /connections/ID lists in order, with the time of each. Of a long life it has the first eight and the newest.", events);
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "sample"))
         sample();
-    else if (argc == 2 && !strcmp(argv[1], "manual"))
-        manual();
+    else if (argc == 2 && !strcmp(argv[1], "params"))
+        params();
+    else if (argc == 2 && !strcmp(argv[1], "words"))
+        words();
     else
-        return fprintf(stderr, "usage: params_text sample|manual\n"), 2;
+        return fprintf(stderr, "usage: tables_text sample|params|words\n"), 2;
     return 0;
 }
