@@ -3,7 +3,7 @@
 #   make            build both programs into build/
 #   make run        install what is missing, build, run the daemon on its defaults
 #                   (ARGS="--set proxy.listen=127.0.0.1:8888" to add options)
-#   make demo       two minutes' tour: a daemon, an nginx, good clients and leaking ones
+#   make demo       the story in some seconds: a daemon, an nginx, a good client, a leaking one
 #   make test       install what is missing, build, pass every test
 #
 #   make deps       install the Debian packages that are missing: for run, test and demo
