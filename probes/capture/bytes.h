@@ -9,8 +9,9 @@
 struct bytes {
     const uint8_t *at, *end; /* what is at hand */
     uint64_t passed;         /* offset of `at` in the (unpacked) stream, kept by bytes_skip */
-    uint64_t stored;         /* bytes taken from the file as stored */
-    uint64_t size;           /* of the file as stored; 0: not known */
+    bool in_place;   /* `at` points into the page cache: cold memory, where what is not looked at costs nothing */
+    uint64_t stored; /* bytes taken from the file as stored */
+    uint64_t size;   /* of the file as stored; 0: not known */
     struct bytes_reader *reader;
 };
 
@@ -23,6 +24,10 @@ void bytes_close(struct bytes *b);
  * whether that is because of an error ("" if not). */
 bool bytes_need(struct bytes *b, size_t n);
 const char *bytes_fault(const struct bytes *b);
+
+/* A file that is read in place was cut short meanwhile: what is at hand may be zeros
+ * that were never in it. bytes_fault says so. */
+bool bytes_are_void(struct bytes *b);
 
 static inline void bytes_skip(struct bytes *b, size_t n) {
     b->at += n;

@@ -124,6 +124,10 @@ size_t capture_next_some(struct capture *c, struct capture_packet *out, size_t m
     return n;
 }
 
+void capture_look_ahead(struct capture *c) {
+    if (c->n_files == 1) file_look_ahead(&c->files[0].file);
+}
+
 enum capture_step capture_next(struct capture *c, struct capture_packet *out) {
     enum capture_step step;
 

@@ -47,6 +47,9 @@ enum capture_step capture_next(struct capture *c, struct capture_packet *out);
  * all borrowed until the next call. 0: *step says why there is none. */
 size_t capture_next_some(struct capture *c, struct capture_packet *out, size_t max, enum capture_step *step);
 
+/* A hint between two of them, while the packets at hand are worked on: once for each. */
+void capture_look_ahead(struct capture *c);
+
 /* Makes capture_next return CAPTURE_END soon; may be called from a signal handler. */
 void capture_stop(struct capture *c);
 

@@ -39,6 +39,9 @@ enum capture_step feed_some(struct capture *c, struct wire *w, struct feed_count
     }
     counts->packets += n;
     for (size_t i = 0; i < n_tcp; i++) wire_prefetch(w, &segments[i]);
-    for (size_t i = 0; i < n_tcp; i++) wire_feed_prepared(w, &segments[i]);
+    for (size_t i = 0; i < n_tcp; i++) {
+        capture_look_ahead(c);
+        wire_feed_prepared(w, &segments[i]);
+    }
     return CAPTURE_PACKET;
 }

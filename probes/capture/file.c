@@ -14,6 +14,10 @@
 #define MAX_RECORD     (16u << 20)
 #define MAX_INTERFACES 65536u
 
+#define AHEAD_HEADERS 128u /* of a record: its header and those of the packet */
+#define AHEAD_HEAD    320u /* and as much of the payload as a head takes */
+#define SMALL_RECORD  82u  /* of an ACK */
+
 enum { PCAP_HEADER = 24, PCAP_RECORD = 16 };
 enum { BLOCK_IDB = 1, BLOCK_PACKET = 2, BLOCK_SIMPLE = 3, BLOCK_STATISTICS = 5, BLOCK_ENHANCED = 6 };
 #define BLOCK_SECTION    0x0a0d0d0au
@@ -288,7 +292,28 @@ static enum capture_step pcapng_next_packet(struct capture_file *f, bool at_hand
 
 enum capture_step file_next(struct capture_file *f, bool at_hand, struct capture_packet *out) {
     if (f->fault[0]) return CAPTURE_END;
+    if (!at_hand && bytes_are_void(&f->bytes)) return fault(f, "%s", bytes_fault(&f->bytes));
     return f->is_pcapng ? pcapng_next_packet(f, at_hand, out) : pcap_next_packet(f, at_hand, out);
+}
+
+void file_look_ahead(struct capture_file *f) {
+    const struct bytes *b = &f->bytes;
+    const uint8_t *p = f->ahead < b->at || f->ahead > b->end ? b->at : f->ahead, *next;
+    size_t left = (size_t)(b->end - p), len;
+
+    if (!b->in_place || left < PCAP_RECORD) return;
+    len = f->is_pcapng ? get32(f, p + 4) : PCAP_RECORD + (size_t)get32(f, p + 8);
+    if (len > left) return;
+    next = p + len;
+    for (size_t at = AHEAD_HEADERS; at < AHEAD_HEAD && at < len; at += 64) __builtin_prefetch(p + at);
+    if (f->is_pcapng) __builtin_prefetch(next - 4); /* where the length stands again */
+    for (size_t at = 0; at < AHEAD_HEADERS; at += 64) __builtin_prefetch(next + at);
+    for (size_t i = 1; i <= 2; i++) { /* a guess: large ones come in rows, with ACKs between them */
+        __builtin_prefetch(next + i * f->stride);
+        __builtin_prefetch(next + i * f->stride + SMALL_RECORD);
+    }
+    if (len > 8 * SMALL_RECORD) f->stride = (uint32_t)len;
+    f->ahead = next;
 }
 
 static bool pcap_header(struct capture_file *f, char *error) {

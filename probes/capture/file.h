@@ -21,8 +21,10 @@ struct capture_file {
     struct file_interface *interfaces; /* of the section */
     uint32_t n_interfaces;
     bool is_pcapng, swapped;
-    int64_t unit_ns;  /* pcap: of a fraction; 1000 or 1 */
-    uint64_t packets; /* delivered */
+    const uint8_t *ahead; /* file_look_ahead's */
+    uint32_t stride;      /* of the last large record that it met */
+    int64_t unit_ns;      /* pcap: of a fraction; 1000 or 1 */
+    uint64_t packets;     /* delivered */
     int64_t first_ns, last_ns;
     int32_t link_type; /* of the first interface; -1: none yet */
     uint64_t dropped;  /* of the sections before */
@@ -38,6 +40,11 @@ void file_close(struct capture_file *f);
 /* The next packet. With `at_hand`, only what can be had without reading: then
  * CAPTURE_WAIT means call again without it, and earlier packets stay valid. */
 enum capture_step file_next(struct capture_file *f, bool at_hand, struct capture_packet *out);
+
+/* Calls for one more of the records to come. Where each stands is told by the one
+ * before: walked at once they would be waited for one by one; walked while others are
+ * worked on, they are there when they are needed. Only for files that are read in place. */
+void file_look_ahead(struct capture_file *f);
 
 uint64_t file_dropped(const struct capture_file *f, bool *known);
 

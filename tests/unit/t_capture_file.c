@@ -225,6 +225,90 @@ TEST(several_files_are_one_capture_in_order_of_time) {
     close(fds[0]), close(fds[1]);
 }
 
+/* ---- files large enough to be read in place ---- */
+
+#define LARGE_RECORDS 3000u
+
+/* Sizes go up and down, so that records stand across every border of pages and windows. */
+static uint32_t large_len(uint32_t n) {
+    return 4 + (n % 7 ? n * 37 % 3000 : 9000 + n % 5000);
+}
+
+static void append_large(int fd, uint32_t from, uint32_t to) {
+    for (uint32_t n = from; n < to; n++) {
+        size = 0;
+        put32(n), put32(0), put32(large_len(n)), put32(large_len(n)), put32(n);
+        memset(file + size, 'x', large_len(n) - 4);
+        size += large_len(n) - 4;
+        if (write(fd, file, size) != (ssize_t)size) abort();
+    }
+}
+
+static struct capture *open_large(void) {
+    struct capture *c;
+
+    size = 0;
+    pcap_header(0xa1b2c3d4, 1);
+    c = open_file(0);
+    capture_close(&c);
+    append_large(fds[0], 0, LARGE_RECORDS);
+    return capture_open(names, 1, (char[CAPTURE_TEXT]){0});
+}
+
+/* Takes batches of 32 up to packet `to`; how many came that are not what was written. */
+static uint32_t read_large(struct capture *c, uint32_t *at, uint32_t to, enum capture_step *step) {
+    struct capture_packet some[32];
+    uint32_t wrong = 0, value;
+    size_t n;
+
+    while (*at < to && (n = capture_next_some(c, some, 32, step))) {
+        for (size_t i = 0; i < n; i++, ++*at) {
+            capture_look_ahead(c);
+            memcpy(&value, some[i].data, 4);
+            wrong += value != *at || some[i].captured != large_len(*at) || some[i].at_ns != SEC(*at) ||
+                     some[i].data[some[i].captured - 1] != (some[i].captured > 4 ? 'x' : *at >> 24);
+        }
+    }
+    return wrong;
+}
+
+TEST(a_large_file_is_read_to_its_end_and_what_is_appended_meanwhile) {
+    struct capture *c = open_large();
+    struct capture_source source;
+    enum capture_step step = CAPTURE_PACKET;
+    uint32_t at = 0;
+
+    CHECK_EQ(read_large(c, &at, LARGE_RECORDS / 2, &step), 0);
+    append_large(fds[0], LARGE_RECORDS, LARGE_RECORDS + 500);
+    CHECK_EQ(read_large(c, &at, UINT32_MAX, &step), 0);
+    CHECK_EQ(at, LARGE_RECORDS + 500);
+    CHECK_EQ(step, CAPTURE_END);
+    capture_source(c, 0, &source);
+    CHECK_EQ(source.bytes, (uint64_t)lseek(fds[0], 0, SEEK_END));
+    CHECK_STR(source.fault, "");
+    capture_close(&c);
+    close(fds[0]);
+}
+
+TEST(a_large_file_that_is_cut_short_meanwhile_is_a_fault) {
+    struct capture *c = open_large();
+    struct capture_source source;
+    enum capture_step step = CAPTURE_PACKET;
+    uint32_t at = 0, before;
+
+    CHECK_EQ(read_large(c, &at, LARGE_RECORDS / 2, &step), 0);
+    before = at;
+    if (ftruncate(fds[0], 100)) abort();
+    (void)read_large(c, &at, before + 1, &step); /* what is at hand reads as zeros, once */
+    CHECK(at - before <= 32);
+    CHECK_EQ(capture_next(c, &p), CAPTURE_FAULT);
+    CHECK_EQ(capture_next(c, &p), CAPTURE_END);
+    capture_source(c, 0, &source);
+    CHECK(strstr(source.fault, "was cut short") != NULL);
+    capture_close(&c);
+    close(fds[0]);
+}
+
 TEST(what_is_no_capture_is_refused_with_a_line) {
     char error[CAPTURE_TEXT];
     static const char *const bad[] = {"", "ab", "PK\3\4 something else", "\xd4\xc3\xb2\xa1 short"};
