@@ -351,7 +351,6 @@ static void on_reload(evutil_socket_t sig, short what, void *arg) {
         pool_set_conf(s->pool, &pool, s->now);
         ledger_set_keep(s->ledger, (size_t)d->conf->ledger.keep);
         server_set_delays(s);
-        server_forget_parsers(s);
         s->max_clients = listener_max_clients(d->conf);
         log_configure((enum log_level)d->conf->log.level, (enum log_format)d->conf->log.format);
         evdns_base_clear_host_addresses(s->dns);
@@ -471,6 +470,12 @@ static bool start(struct daemon *d) {
 static void stop(struct daemon *d) {
     struct server *s = &d->server;
     if (!s->base) return;
+    /* A signal must not kill what is ending well, once its handler is gone. */
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (size_t i = 0; i < sizeof d->signals / sizeof *d->signals; i++)
+        if (d->signals[i]) sigaddset(&ours, event_get_signal(d->signals[i]));
+    sigprocmask(SIG_BLOCK, &ours, NULL);
     server_enter(s);
     for (size_t i = 0; i < d->n_listeners; i++) listener_free(&d->listeners[i]);
     tunnel_shutdown_all(s);

@@ -612,6 +612,11 @@ void h1_reset(struct h1 *h) {
     }
 }
 
+void h1_set_limits(struct h1 *h, const struct h1_limits *limits) {
+    h->limits.max_head_bytes = limits->max_head_bytes;
+    h->limits.max_trailer_bytes = limits->max_trailer_bytes;
+}
+
 void h1_free(struct h1 **hp) {
     struct h1 *h = *hp;
     if (!h) return;

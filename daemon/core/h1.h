@@ -121,6 +121,7 @@ struct h1;
  * an unusually large head made it grow to. */
 struct h1 *h1_new(enum h1_side side, const struct h1_limits *limits);
 void h1_reset(struct h1 *h);
+void h1_set_limits(struct h1 *h, const struct h1_limits *limits); /* between messages; max_fields stays */
 void h1_free(struct h1 **hp);
 
 /* Feeds len bytes, sets *used to how many were consumed. To be called again with

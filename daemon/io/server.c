@@ -198,18 +198,17 @@ bool server_is_own(const struct server *s, const struct endpoint *e) {
 }
 
 struct h1 *server_h1(struct server *s, enum h1_side side) {
-    if (s->n_spare_h1[side]) {
-        struct h1 *h = s->spare_h1[side][--s->n_spare_h1[side]];
-        h1_reset(h);
-        return h;
-    }
     struct h1_limits limits = {
         .max_head_bytes = side == H1_REQUEST ? s->conf->proxy.max_request_header_bytes
                                              : s->conf->pool.max_response_header_bytes,
         .max_fields = side == H1_REQUEST ? 1000 : 65535,
         .max_trailer_bytes = side == H1_REQUEST ? 16384 : s->conf->pool.read_buffer_size,
     };
-    return h1_new(side, &limits);
+    if (!s->n_spare_h1[side]) return h1_new(side, &limits);
+    struct h1 *h = s->spare_h1[side][--s->n_spare_h1[side]];
+    h1_reset(h);
+    h1_set_limits(h, &limits); /* SIGHUP may have changed them since */
+    return h;
 }
 
 void server_h1_back(struct server *s, enum h1_side side, struct h1 **hp) {
@@ -220,11 +219,6 @@ void server_h1_back(struct server *s, enum h1_side side, struct h1 **hp) {
         s->spare_h1[side][s->n_spare_h1[side]++] = h;
     else
         h1_free(&h);
-}
-
-void server_forget_parsers(struct server *s) {
-    for (int side = 0; side < 2; side++)
-        while (s->n_spare_h1[side]) h1_free(&s->spare_h1[side][--s->n_spare_h1[side]]);
 }
 
 struct splice_pipe *server_pipe(struct server *s) {

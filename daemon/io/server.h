@@ -144,9 +144,6 @@ bool server_is_own(const struct server *s, const struct endpoint *e);
 struct h1 *server_h1(struct server *s, enum h1_side side);
 void server_h1_back(struct server *s, enum h1_side side, struct h1 **hp);
 
-/* The spare ones have old limits: SIGHUP changed them. */
-void server_forget_parsers(struct server *s);
-
 /* A pipe for splice, NULL where none is to be had; put back empty or closed. */
 struct splice_pipe *server_pipe(struct server *s);
 void server_pipe_back(struct server *s, struct splice_pipe **pp);

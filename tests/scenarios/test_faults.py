@@ -1,13 +1,14 @@
 """Peers that end, stall or say too much at a moment that is awkward, and what must not come of it: a crash, bytes
 that belong to somebody else, a descriptor or a request that stays. Most of it is worth most with CONNLEAKD=build/san/connleakd."""
 
-import socket
+import time
 
 import pytest
 
 from rig import sockets
-from rig.client import Client, fetch
+from rig.client import fetch
 from rig.origin import always, answer, by_path, chunked, connections, head
+from rig.subject import Connleakd
 from rig.wait import Gate, until
 
 FIVE = answer(b"hello")
@@ -87,14 +88,15 @@ def test_a_second_answer_while_the_upload_is_unfinished(daemon, serve):
         conn.send(FIVE)
         got.wait()
         conn.send(answer(b"WRONG"))
-    got = Gate()
+        sent.open()
+    got, sent = Gate(), Gate()
     origin = serve(connections(early, always(answer(b"right"))))
     proxy = daemon()
     client = proxy.client()
     client.send(head(f"POST {origin.url('/a')} HTTP/1.1", f"Host: {origin.authority}", "Content-Length: 10") + b"12345")
     assert client.response().body == b"hello"
     got.open()
-    origin.conns[0].wait_read()
+    sent.wait()
     client.send(b"67890")
     assert client.ask(origin.url("/b")).response().body == b"right"
 
@@ -293,3 +295,95 @@ def test_an_answer_in_two_pieces_cut_at_every_byte(daemon, serve, name):
                         if name == "continue" else fetch(proxy.address, origin.url(f"/{cut}"), version=version))
             assert response.complete and response.body == b"0123456789", (cut, version, response)
     all_given_back(proxy, fds)
+
+
+def test_the_rest_of_an_answered_request_may_not_take_for_ever(daemon, serve):
+    def early(conn):
+        conn.read_head()
+        conn.send(FIVE)
+    origin = serve(early)
+    proxy = daemon(settings={"proxy.client_idle_timeout": "200ms"})
+    client = proxy.client()
+    client.send(head(f"POST {origin.url('/a')} HTTP/1.1", f"Host: {origin.authority}", "Content-Length: 1000") + b"12345")
+    assert client.response().body == b"hello"
+    assert client.wait_end() == "F"
+    until(lambda: is_quiet(proxy), "the client's connection to be gone")
+
+
+def test_a_client_that_leaves_during_what_it_pipelined_early_is_noticed(daemon, serve):
+    """Its second request came while the first was running, which stops the reading; for the second it is read again."""
+    gate = Gate()
+
+    def fast(conn, _request):
+        gate.wait()
+        conn.send(FIVE)
+    origin = serve(by_path(fast=fast, slow=lambda conn, _: conn.drain()))
+    proxy = daemon()
+    client = proxy.client().ask(origin.url("/fast"))
+    origin.wait_requests(1)
+    client.ask(origin.url("/slow"))
+    sockets.wait_all_read(client.sock)
+    gate.open()
+    assert client.response().body == b"hello"
+    origin.wait_requests(2)
+    client.rst()
+    origin.settle("2F")
+
+
+def test_new_limits_hold_for_parsers_that_were_in_use(daemon, serve, tmp_path):
+    file = tmp_path / "c.conf"
+    file.write_text("[proxy]\nmax_request_header_bytes = 64k\n")
+    origin = serve(always(FIVE))
+    proxy = daemon(argv=["-c", str(file)])
+    client = proxy.client().send(f"GET {origin.url()} HTTP/1.1\r\n")
+    sockets.wait_all_read(client.sock)
+    file.write_text("[proxy]\nmax_request_header_bytes = 2k\n")
+    proxy.signal(1)
+    until(lambda: "read again" in proxy.log(), proxy.log)
+    client.send(f"Host: {origin.authority}\r\n\r\n")
+    assert client.response().status == 200
+    for _ in range(3):
+        assert fetch(proxy.address, origin.url(), fields=["X-Long: " + "x" * 3000]).status == 431
+
+
+def test_an_endless_chunked_body_is_drained_only_so_far(daemon, serve):
+    """Profile go1.27: 256 KiB, however fast the rest would come."""
+    def endless(conn):
+        conn.read_head()
+        conn.send(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
+        conn.send_forever(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+    origin = serve(endless)
+    proxy = daemon(profile="go1.27")
+    client = proxy.client().ask(origin.url())
+    client.read_head()
+    client.rst()
+    until(lambda: origin.conns[0].ended.is_set(), "the daemon to give up")
+    record = until(lambda: [r for r in proxy.ledger() if r["side"] == "upstream" and r["state"] == "closed"], "a record")[0]
+    assert record["close"]["reason"] == "early_close"
+    assert record["last_body"]["read"] < 8 << 20
+
+
+def test_a_dial_that_a_shutdown_starts_ends_with_it(serve):
+    """Profile go1.27: a place that becomes free goes to the next in line, though that one leaves too."""
+    origin = serve(by_path(slow=lambda conn, _: conn.drain()))
+    proxy = Connleakd(profile="go1.27", max_conns_per_host=1)
+    clients = [proxy.client().ask(origin.url("/slow")) for _ in range(3)]
+    proxy.wait_waiting(2)
+    proxy.signal(15)
+    for client in clients:
+        client.wait_end()
+    until(lambda: not proxy.alive(), "the daemon to end")
+    assert proxy.process.returncode == 0, proxy.log()
+    assert "Sanitizer" not in proxy.log(), proxy.log()
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_second_signal_at_any_moment_of_the_end(at):
+    proxy = Connleakd()
+    proxy.signal(15)
+    until(lambda: "draining" in proxy.log(), proxy.log)
+    time.sleep(0.08 + at * 0.005)  # around the moment at which the drain ends: proxy.drain_timeout is 100 ms here
+    if proxy.alive():
+        proxy.signal(15)
+    until(lambda: not proxy.alive(), "the daemon to end")
+    assert proxy.process.returncode == 0, proxy.log()
