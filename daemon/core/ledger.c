@@ -305,7 +305,7 @@ bool ledger_is_dial_error(const struct lifecycle *life) {
 static void count_close(struct ledger_totals *t, const struct lifecycle *life) {
     t->open--;
     t->closes[life->close_reason]++;
-    histogram_add(&t->requests_per_conn, life->requests);
+    if (life->side != SIDE_UPSTREAM || life->dialed_ns) histogram_add(&t->requests_per_conn, life->requests);
     if (ledger_is_dial_error(life)) t->count[COUNT_DIAL_ERRORS]++;
     if (!life->rst_sent || !life->unread_bytes) return;
     t->count[COUNT_RST_SENT]++;

@@ -24,7 +24,7 @@ struct ledger_totals {
     uint64_t count[N_COUNTERS];
     uint64_t closes[N_REASONS];
     uint64_t open;                      /* connections open now */
-    struct histogram requests_per_conn; /* closed connections: requests */
+    struct histogram requests_per_conn; /* closed connections that once stood: requests */
     struct histogram wait;              /* EV_GOT_CONN: nanoseconds waited */
 };
 

@@ -137,7 +137,8 @@ static void put_close(struct json_out *o, const struct lifecycle *l) {
     JO_KEY(o, "phase");
     jo_word(o, l->known & KNOW_PHASE ? close_phase_name(l->close_phase) : NULL);
     JO_KEY(o, "go_error");
-    put_text(o, has_reason ? close_reason_go_error(l->close_reason) : NULL);
+    /* Go's Transport has words for its own connections only. */
+    put_text(o, has_reason && l->side != SIDE_DOWNSTREAM ? close_reason_go_error(l->close_reason) : NULL);
     jo_object_end(o);
 }
 
