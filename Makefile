@@ -13,6 +13,8 @@
 #                   else random changes to the corpus; what is found goes to build/fuzz
 #   make bench      CPU and memory: of connleakd beside HAProxy and Go, of analyze beside a loop
 #                   that counts packets (minutes, and 1.7 GiB for captures in BENCH_DIR or /tmp)
+#                   (BENCH="--only 1k --rounds 3" for the first: tests/bench/proxies --help;
+#                   BENCH_ROUNDS=3 and BENCH_PEERS=1, tcptrace and tshark too, for the second)
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
 #   make tables     rewrite from core/tbl: conf/connleakd.conf, the lists in connleakd.conf(5) and connleak(7)
 #   make install    into DESTDIR and PREFIX; make uninstall takes it away again
@@ -181,8 +183,11 @@ demo: deps-demo all
 	@tests/tools/demo $(B)
 
 bench: deps-bench all
-	@tests/bench/proxies $(B)
-	@tests/bench/captures
+	@echo "== connleakd beside HAProxy and Go's ReverseProxy =="
+	@tests/bench/proxies $(BENCH) $(B)
+	@echo
+	@echo "== connleak analyze beside a loop that counts packets =="
+	@tests/bench/captures $(BENCH_ROUNDS)
 
 FUZZ_TIME ?= 60
 fuzz:

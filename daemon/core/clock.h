@@ -14,9 +14,9 @@ typedef int64_t mono_ns;
 /* Nanoseconds since 1970-01-01T00:00:00Z. */
 typedef int64_t wall_ns;
 
-#define USEC(n) ((int64_t)(n) * 1000)
-#define MSEC(n) ((int64_t)(n) * 1000000)
-#define SEC(n) ((int64_t)(n) * 1000000000)
+#define USEC(n) (1000 * (int64_t)(n))
+#define MSEC(n) (1000000 * (int64_t)(n))
+#define SEC(n)  (1000000000 * (int64_t)(n))
 
 /* A deadline that does not come. */
 #define NEVER INT64_MAX

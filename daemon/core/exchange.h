@@ -100,7 +100,7 @@ size_t exchange_read_size(size_t read_buffer, size_t buffered, bool in_body, uin
 
 /* Profile go1.27: is a body of this kind, closed early, drained first? */
 #define DRAIN_BYTES (256u << 10)
-#define DRAIN_TIME MSEC(50)
+#define DRAIN_TIME  MSEC(50)
 bool exchange_may_drain(const struct exchange *x);
 
 #endif

@@ -305,7 +305,8 @@ static bool take_plain_line(struct h1 *h, struct block_data *d, bool *ok) {
     name.off += at;
     if (!h1_fields_name(&h->fields, name, line))
         *ok = fail(h, H1_E_HEAD_TOO_LARGE, at);
-    else if (!h1_fields_value(&h->fields, h->side, (struct h1_span){value.off + at, value.len}, line + value.off, &fault))
+    else if (!h1_fields_value(&h->fields, h->side, (struct h1_span){value.off + at, value.len}, line + value.off,
+                              &fault))
         *ok = fail(h, fault.error, fault.at);
     return true;
 }

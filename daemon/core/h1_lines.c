@@ -103,7 +103,8 @@ size_t h1_read_plain_field(const uint8_t *p, size_t n, struct h1_span *name, str
     size_t to = end;
     while (to > from && is_blank(p[to - 1])) to--;
     *name = (struct h1_span){0, (uint32_t)colon};
-    *value = to > from ? (struct h1_span){(uint32_t)from, (uint32_t)(to - from)} : (struct h1_span){(uint32_t)colon + 1, 0};
+    *value =
+        to > from ? (struct h1_span){(uint32_t)from, (uint32_t)(to - from)} : (struct h1_span){(uint32_t)colon + 1, 0};
     return end + 2;
 }
 

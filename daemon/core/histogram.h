@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define HISTOGRAM_SUB 16
+#define HISTOGRAM_SUB     16
 #define HISTOGRAM_BUCKETS (HISTOGRAM_SUB * 49)
 
 struct histogram {

@@ -74,7 +74,7 @@ struct conn_mark {
 
 /* Marks kept per record: the first MARKS_HEAD, and the newest of the rest. */
 #define MARKS_HEAD 8
-#define MARKS_MAX 32
+#define MARKS_MAX  32
 
 /* Bits of lifecycle.known: set where the source can see the thing at all. */
 enum life_known {
@@ -91,8 +91,8 @@ enum life_known {
     KNOW_CLOSE = 1 << 10, /* close.by and close.how */
     KNOW_REASON = 1 << 11,
     KNOW_PHASE = 1 << 12,
-    KNOW_DIAL = 1 << 13, /* dial_ms, tls_ms */
-    KNOW_IDLE = 1 << 14, /* idle_ms */
+    KNOW_DIAL = 1 << 13,         /* dial_ms, tls_ms */
+    KNOW_IDLE = 1 << 14,         /* idle_ms */
     KNOW_RESPONSES = 1 << 15,    /* a capture may lack one direction and have the other */
     KNOW_CLOSE_NOTIFY = 1 << 16, /* TLS 1.3 hides it from a capture */
 };
@@ -136,9 +136,9 @@ struct lifecycle {
     uint8_t body_framing;
     uint8_t close_by, close_how, close_reason, close_phase;
     bool rst_sent, rst_received, fin_received, close_notify;
-    bool fin_first; /* the peer's FIN came before any FIN of ours or RST of either */
+    bool fin_first;      /* the peer's FIN came before any FIN of ours or RST of either */
     bool fin_sent_first; /* ours did */
-    bool opaque; /* tunnel or upgraded */
+    bool opaque;         /* tunnel or upgraded */
 };
 
 /* Folds one event into a life. Never fails: when memory for marks is short, the

@@ -23,11 +23,11 @@ struct retry_facts {
 
 enum retry_verdict {
     RETRY_YES,
-    RETRY_NO_HOST,        /* R106 */
-    RETRY_NO_FRESH,       /* R107: a fresh connection that fails is an answer */
-    RETRY_NO_REPLAYABLE,  /* R109 */
-    RETRY_NO_ANSWERED,    /* R110 */
-    RETRY_NO_REWIND,      /* R111: the body is gone */
+    RETRY_NO_HOST,       /* R106 */
+    RETRY_NO_FRESH,      /* R107: a fresh connection that fails is an answer */
+    RETRY_NO_REPLAYABLE, /* R109 */
+    RETRY_NO_ANSWERED,   /* R110 */
+    RETRY_NO_REWIND,     /* R111: the body is gone */
 };
 
 enum retry_verdict retry_decide(const struct retry_facts *f);

@@ -201,7 +201,10 @@ static void words(void) {
          reasons);
     LIST("PHASES", "close.phase: how far the exchange under way was when the connection ended.", phases);
     LIST("STATES", "state: where the connection's life stands.", states);
-    LIST("EVENTS", "What GET /connections/ID lists in order, with the time of each. Of a long life it has the first eight and the newest.", events);
+    LIST("EVENTS",
+         "What GET /connections/ID lists in order, with the time of each. Of a long life it has the first eight and "
+         "the newest.",
+         events);
 }
 
 int main(int argc, char **argv) {

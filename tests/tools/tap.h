@@ -20,16 +20,16 @@ struct tap_test {
     struct tap_test *next;
 };
 static struct tap_test *tap_first, **tap_last = &tap_first;
-static unsigned tap_bad;       /* failed checks of the test that runs */
+static unsigned tap_bad;         /* failed checks of the test that runs */
 static const char *tap_skip_why; /* set by SKIP */
 
-#define TEST(name)                                                                                                    \
-    static void test_##name(void);                                                                                    \
-    static struct tap_test tap_##name = {#name, test_##name, NULL};                                                   \
-    __attribute__((constructor)) static void tap_add_##name(void) {                                                   \
-        *tap_last = &tap_##name;                                                                                      \
-        tap_last = &tap_##name.next;                                                                                  \
-    }                                                                                                                 \
+#define TEST(name)                                                                                                     \
+    static void test_##name(void);                                                                                     \
+    static struct tap_test tap_##name = {#name, test_##name, NULL};                                                    \
+    __attribute__((constructor)) static void tap_add_##name(void) {                                                    \
+        *tap_last = &tap_##name;                                                                                       \
+        tap_last = &tap_##name.next;                                                                                   \
+    }                                                                                                                  \
     static void test_##name(void)
 
 __attribute__((format(printf, 3, 4), unused)) static void tap_fail(const char *file, int line, const char *fmt, ...) {
@@ -42,24 +42,25 @@ __attribute__((format(printf, 3, 4), unused)) static void tap_fail(const char *f
     putchar('\n');
 }
 
-#define CHECK(cond)                                                                                                   \
-    do {                                                                                                              \
-        if (!(cond)) tap_fail(__FILE__, __LINE__, "%s", #cond);                                                       \
+#define CHECK(cond)                                                                                                    \
+    do {                                                                                                               \
+        if (!(cond)) tap_fail(__FILE__, __LINE__, "%s", #cond);                                                        \
     } while (0)
-#define CHECK_EQ(got, want)                                                                                           \
-    do {                                                                                                              \
-        intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                                                    \
-        if (got_ != want_) tap_fail(__FILE__, __LINE__, "%s is %jd, not %jd", #got, got_, want_);                     \
+#define CHECK_EQ(got, want)                                                                                            \
+    do {                                                                                                               \
+        intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                                                     \
+        if (got_ != want_) tap_fail(__FILE__, __LINE__, "%s is %jd, not %jd", #got, got_, want_);                      \
     } while (0)
-#define CHECK_STR(got, want)                                                                                          \
-    do {                                                                                                              \
-        const char *got_ = (got), *want_ = (want);                                                                    \
-        if (!got_ || strcmp(got_, want_)) tap_fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", #got, got_ ? got_ : "(null)", want_); \
+#define CHECK_STR(got, want)                                                                                           \
+    do {                                                                                                               \
+        const char *got_ = (got), *want_ = (want);                                                                     \
+        if (!got_ || strcmp(got_, want_))                                                                              \
+            tap_fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", #got, got_ ? got_ : "(null)", want_);             \
     } while (0)
-#define SKIP(why)                                                                                                     \
-    do {                                                                                                              \
-        tap_skip_why = (why);                                                                                         \
-        return;                                                                                                       \
+#define SKIP(why)                                                                                                      \
+    do {                                                                                                               \
+        tap_skip_why = (why);                                                                                          \
+        return;                                                                                                        \
     } while (0)
 
 __attribute__((unused)) static int tap_run(void) {

@@ -31,8 +31,12 @@ struct pool {
 
 static const struct connect_key fake_key = {.proxy = "", .scheme = "http", .addr = "api.example:8080"};
 
-void pool_counts(const struct pool *p, struct pool_counts *out) { *out = p->counts; }
-void pool_peaks(const struct pool *p, struct pool_peaks *out) { *out = p->peaks; }
+void pool_counts(const struct pool *p, struct pool_counts *out) {
+    *out = p->counts;
+}
+void pool_peaks(const struct pool *p, struct pool_peaks *out) {
+    *out = p->peaks;
+}
 bool pool_next_bucket(const struct pool *p, uint64_t after, struct pool_row *out) {
     uint64_t seq = after + 1 > p->first ? after + 1 : p->first;
     if (p->last == 0 || seq > p->last) return false;
@@ -64,8 +68,12 @@ struct fixture {
     uint16_t port;
 };
 
-static mono_ns fx_now(void *arg) { return ((struct fixture *)arg)->now; }
-static bool fx_is_draining(void *arg) { return ((struct fixture *)arg)->draining; }
+static mono_ns fx_now(void *arg) {
+    return ((struct fixture *)arg)->now;
+}
+static bool fx_is_draining(void *arg) {
+    return ((struct fixture *)arg)->draining;
+}
 static void fx_close_idle(void *arg) {
     struct fixture *f = arg;
     f->closed_idle++;
@@ -76,7 +84,9 @@ static void fx_reset_peaks(void *arg) {
     f->reset_peaks++;
     f->pool.peaks = (struct pool_peaks){3, 2};
 }
-static void fx_gauges(void *arg, struct admin_gauges *out) { *out = ((struct fixture *)arg)->gauges; }
+static void fx_gauges(void *arg, struct admin_gauges *out) {
+    *out = ((struct fixture *)arg)->gauges;
+}
 
 static void fx_listen(struct fixture *f) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -124,7 +134,9 @@ static void fx_free(struct fixture *f) {
 }
 
 /* NONBLOCK alone would go on while anything is active. */
-static void turn(struct fixture *f) { event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK); }
+static void turn(struct fixture *f) {
+    event_base_loop(f->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
 static __attribute__((unused)) void turns(struct fixture *f, int n) {
     while (n-- > 0) turn(f);
 }
@@ -146,7 +158,8 @@ struct answer {
 };
 
 static struct client dial(struct fixture *f, int rcvbuf) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(f->port)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(f->port)};
     struct client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .data = calloc(1, 1)};
     if (rcvbuf) setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
     CHECK(connect(c.fd, (struct sockaddr *)&at, sizeof at) == 0);
@@ -288,13 +301,14 @@ static struct answer ask_raw(struct fixture *f, const char *request) {
 
 static struct answer ask(struct fixture *f, const char *method, const char *target, const char *fields) {
     char request[8192];
-    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost:%u\r\n%s\r\n", method, target, f->port, fields);
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost:%u\r\n%s\r\n", method, target, f->port,
+             fields);
     return ask_raw(f, request);
 }
 
 /* The status alone. */
 static __attribute__((unused)) int status_of(struct fixture *f, const char *method, const char *target,
-                                              const char *fields) {
+                                             const char *fields) {
     struct answer a = ask(f, method, target, fields);
     int status = a.complete ? a.status : -1;
     answer_free(&a);
@@ -329,7 +343,7 @@ static __attribute__((unused)) json_t *at(json_t *j, const char *path) {
         CHECK(json_is_integer(at(j, path)));                                                                           \
         CHECK_EQ(json_integer_value(at(j, path)), want);                                                               \
     } while (0)
-#define CHECK_NULL(j, path) CHECK(json_is_null(at(j, path)))
+#define CHECK_NULL(j, path)       CHECK(json_is_null(at(j, path)))
 #define CHECK_TEXT(j, path, want) CHECK_STR(json_string_value(at(j, path)), want)
 
 /* --- lives ------------------------------------------------------------------- */
@@ -355,7 +369,7 @@ static __attribute__((unused)) struct lifecycle *open_life(struct fixture *f, en
 }
 
 static __attribute__((unused)) void close_life(struct fixture *f, struct lifecycle *l, enum close_reason why,
-                                                uint64_t unread) {
+                                               uint64_t unread) {
     f->now += MSEC(1);
     happen(f, l, EV_ENDED, unread, why);
 }

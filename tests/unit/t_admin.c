@@ -187,8 +187,8 @@ static void refuses_method(struct fixture *f, const char *method, const char *ta
 }
 
 TEST(other_methods_change_nothing) {
-    static const char *const gets[] = {"/metrics", "/pools", "/connections", "/connections/u-1",
-                                       "/ledger", "/config", "/healthz", "/readyz"};
+    static const char *const gets[] = {"/metrics", "/pools",  "/connections", "/connections/u-1",
+                                       "/ledger",  "/config", "/healthz",     "/readyz"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof gets / sizeof *gets; i++) refuses_method(f, "POST", gets[i], "GET, HEAD");
     static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "post", "BREW", "POSTX"};
@@ -202,8 +202,8 @@ TEST(other_methods_change_nothing) {
 }
 
 TEST(paths_that_are_not_there_say_what_is) {
-    static const char *const paths[] = {"/", "/findings", "/events", "/metrics/", "/Metrics", "/nope",
-                                        "/connections/", "//metrics", "/ledger/1"};
+    static const char *const paths[] = {"/",     "/findings",     "/events",   "/metrics/", "/Metrics",
+                                        "/nope", "/connections/", "//metrics", "/ledger/1"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         json_t *j = get_json(f, paths[i], 404), *list = at(j, "available");
@@ -219,9 +219,9 @@ TEST(paths_that_are_not_there_say_what_is) {
 }
 
 TEST(parameters_that_mean_nothing_are_named) {
-    static const char *const targets[] = {"/metrics?x=1", "/pools?x", "/connections?x=", "/connections?side=upstream&x=1",
-                                          "/connections/u-1?x=1", "/ledger?x=1", "/config?x=1", "/healthz?x=1",
-                                          "/connections?x=1&x=1", "/readyz?x=1"};
+    static const char *const targets[] = {
+        "/metrics?x=1", "/pools?x",    "/connections?x=", "/connections?side=upstream&x=1", "/connections/u-1?x=1",
+        "/ledger?x=1",  "/config?x=1", "/healthz?x=1",    "/connections?x=1&x=1",           "/readyz?x=1"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         json_t *j = get_json(f, targets[i], 400);
@@ -322,4 +322,6 @@ TEST(heads_say_what_they_must) {
     fx_free(f);
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}

@@ -71,7 +71,9 @@ static struct client slow_reader_of(struct fixture *f, const char *target, const
     return c;
 }
 
-static struct client slow_reader(struct fixture *f, const char *target) { return slow_reader_of(f, target, "1.1"); }
+static struct client slow_reader(struct fixture *f, const char *target) {
+    return slow_reader_of(f, target, "1.1");
+}
 
 #define N 6000 /* of each kind: far more than all socket buffers take at once */
 
@@ -290,13 +292,31 @@ TEST(connections_filtered) {
 
 TEST(connections_bad_values_are_named) {
     static const char *const bad[][2] = {
-        {"side=up", "side"}, {"side=", "side"}, {"state=gone", "state"}, {"state=", "state"},
-        {"reason=", "reason"}, {"reason=none", "reason"}, {"reason=EARLY_CLOSE", "reason"}, {"limit=0", "limit"},
-        {"limit=1001", "limit"}, {"limit=-1", "limit"}, {"limit=", "limit"}, {"limit=10x", "limit"},
-        {"limit=%2010", "limit"}, {"limit=99999999999999999999", "limit"}, {"key=", "key"}, {"after=", "after"},
-        {"after=x", "after"}, {"after=c", "after"}, {"after=c.", "after"}, {"after=o.1", "after"},
-        {"after=o.1.2.3", "after"}, {"after=c.1x", "after"}, {"after=c.99999999999999999999", "after"},
-        {"after=c.-1", "after"}, {"after=oo.1.2", "after"},
+        {"side=up", "side"},
+        {"side=", "side"},
+        {"state=gone", "state"},
+        {"state=", "state"},
+        {"reason=", "reason"},
+        {"reason=none", "reason"},
+        {"reason=EARLY_CLOSE", "reason"},
+        {"limit=0", "limit"},
+        {"limit=1001", "limit"},
+        {"limit=-1", "limit"},
+        {"limit=", "limit"},
+        {"limit=10x", "limit"},
+        {"limit=%2010", "limit"},
+        {"limit=99999999999999999999", "limit"},
+        {"key=", "key"},
+        {"after=", "after"},
+        {"after=x", "after"},
+        {"after=c", "after"},
+        {"after=c.", "after"},
+        {"after=o.1", "after"},
+        {"after=o.1.2.3", "after"},
+        {"after=c.1x", "after"},
+        {"after=c.99999999999999999999", "after"},
+        {"after=c.-1", "after"},
+        {"after=oo.1.2", "after"},
     };
     struct fixture *f = fx_new(10, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -419,10 +439,13 @@ TEST(one_connection_with_its_events) {
     CHECK_TEXT(j, "state", "closed");
     CHECK_EQ(json_array_size(at(j, "events")), 5);
     json_decref(j);
-    static const char *const gone[] = {"/connections/u-43", "/connections/d-42", "/connections/42", "/connections/u-",
-                                       "/connections/u-42x", "/connections/c-42", "/connections/u-42/x"};
+    static const char *const gone[] = {"/connections/u-43",  "/connections/d-42",  "/connections/42",
+                                       "/connections/u-",    "/connections/u-42x", "/connections/c-42",
+                                       "/connections/u-42/x"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) json_decref(get_json(f, gone[i], 404));
     fx_free(f);
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}

@@ -2,7 +2,9 @@
 #include "admin/target.h"
 #include "tap.h"
 
-static enum target_error parse(struct target *t, const char *text) { return target_parse(t, text, strlen(text)); }
+static enum target_error parse(struct target *t, const char *text) {
+    return target_parse(t, text, strlen(text));
+}
 
 TEST(paths_and_parameters) {
     struct target t;
@@ -86,10 +88,36 @@ TEST(hosts_that_are_our_own) {
 
 TEST(hosts_that_are_not) {
     static const char *const foreign[] = {
-        "", ":9128", "evil.example", "evil.example:9128", "localhost.evil.example", "xlocalhost", "localhostx",
-        "127.0.0.1.evil.example", "127.0.0.1@evil.example", "10.1.2.4", "128.0.0.1", "0.0.0.0", "[::]", "[::2]",
-        "[::1", "::1", "[::1]x", "[::1]x:80", "localhost:80x", "localhost:123456", "localhost:80:80", "127.1",
-        "0x7f.0.0.1", "2130706433", "[127.0.0.1]", "[localhost]", "localhost..", ".", "[]", "[fd00::8]",
+        "",
+        ":9128",
+        "evil.example",
+        "evil.example:9128",
+        "localhost.evil.example",
+        "xlocalhost",
+        "localhostx",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "10.1.2.4",
+        "128.0.0.1",
+        "0.0.0.0",
+        "[::]",
+        "[::2]",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "[::1]x:80",
+        "localhost:80x",
+        "localhost:123456",
+        "localhost:80:80",
+        "127.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "[127.0.0.1]",
+        "[localhost]",
+        "localhost..",
+        ".",
+        "[]",
+        "[fd00::8]",
     };
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
         CHECK(!own(foreign[i], "10.1.2.3:9128"));
@@ -105,7 +133,9 @@ TEST(hosts_that_are_not) {
     CHECK(!own(long_name, "10.1.2.3:9128"));
 }
 
-static bool origin(const char *o, const char *host) { return origin_is_own(o, strlen(o), host, strlen(host)); }
+static bool origin(const char *o, const char *host) {
+    return origin_is_own(o, strlen(o), host, strlen(host));
+}
 
 TEST(origins) {
     CHECK(origin("http://localhost:9128", "localhost:9128"));
@@ -117,7 +147,9 @@ TEST(origins) {
     CHECK(!origin("http://evil.example", "localhost:9128"));
 }
 
-static bool prefers(const char *accept) { return accept_prefers_text(accept, strlen(accept)); }
+static bool prefers(const char *accept) {
+    return accept_prefers_text(accept, strlen(accept));
+}
 
 TEST(json_unless_text_is_preferred) {
     CHECK(!prefers("*/*"));
@@ -142,4 +174,6 @@ TEST(json_unless_text_is_preferred) {
                   "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}

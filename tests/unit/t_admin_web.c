@@ -27,7 +27,8 @@ TEST(one_connection_serves_many_requests) {
         CHECK_EQ(status_on(f, &c, HEALTH), 200);
         CHECK_EQ(status_on(f, &c, "GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
         CHECK_EQ(status_on(f, &c, "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
-        CHECK_EQ(status_on(f, &c, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"), 200);
+        CHECK_EQ(status_on(f, &c, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"),
+                 200);
     }
     CHECK(!c.eof && !c.reset);
     CHECK_EQ(f->closed_idle, 5);
@@ -36,7 +37,8 @@ TEST(one_connection_serves_many_requests) {
 }
 
 TEST(head_is_get_without_a_body) {
-    static const char *const paths[] = {"/metrics", "/pools", "/ledger", "/connections", "/config", "/healthz", "/nope"};
+    static const char *const paths[] = {"/metrics", "/pools",   "/ledger", "/connections",
+                                        "/config",  "/healthz", "/nope"};
     struct fixture *f = fx_new(10, NULL);
     close_life(f, open_life(f, SIDE_UPSTREAM, 1), REASON_CANCELED, 0);
     struct client c = dial(f, 0);
@@ -59,8 +61,9 @@ TEST(head_is_get_without_a_body) {
 }
 
 TEST(requests_in_any_pieces) {
-    static const char *const request = "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                       "5\r\nhello\r\n0\r\nX: y\r\n\r\n";
+    static const char *const request =
+        "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "5\r\nhello\r\n0\r\nX: y\r\n\r\n";
     struct fixture *f = fx_new(10, NULL);
     struct client c = dial(f, 0);
     size_t len = strlen(request);
@@ -79,9 +82,9 @@ TEST(pipelined_requests_are_answered_in_order) {
     struct fixture *f = fx_new(10, NULL);
     struct client c = dial(f, 0);
     say(&c, HEALTH "GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
-            "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            "\r\nGET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" HEALTH);
+                   "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+                   "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                   "\r\nGET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" HEALTH);
     CHECK_EQ(status_on(f, &c, ""), 200);
     CHECK_EQ(status_on(f, &c, ""), 404);
     CHECK_EQ(status_on(f, &c, ""), 200);
@@ -152,7 +155,9 @@ TEST(what_is_no_http_is_refused) {
     refused(f, "GET /metrics HTTP/1.1\r\nHost : localhost\r\n\r\n", 400);
     refused(f, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", 400);
     refused(f, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400);
-    refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+    refused(f,
+            "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400);
     refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400);
     CHECK_EQ(f->closed_idle, 0);
     CHECK_EQ(events(f), 1);
@@ -174,7 +179,8 @@ TEST(what_is_too_large_is_refused) {
     strcpy(big + 5005, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     refused(f, big, 414);
     refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n", 413);
-    refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n", 413);
+    refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n",
+            413);
     refused(f, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999999999\r\n\r\n", 413);
     snprintf(big, 70000, "POST /close_idle HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n");
     memset(big + strlen(big), 'x', 30000);
@@ -204,7 +210,8 @@ TEST(who_sends_without_end_is_not_kept_in_memory) {
     fx_free(f);
 }
 
-static const struct admin_limits quick = {.head_timeout = MSEC(50), .idle_timeout = MSEC(80), .stall_timeout = MSEC(100)};
+static const struct admin_limits quick = {
+    .head_timeout = MSEC(50), .idle_timeout = MSEC(80), .stall_timeout = MSEC(100)};
 
 TEST(a_head_that_trickles_is_cut_at_its_deadline) {
     struct fixture *f = fx_new(10, &quick);
@@ -383,4 +390,6 @@ TEST(no_answer_ends_in_a_reset_of_ours) {
     fx_free(f);
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}

@@ -94,4 +94,6 @@ TEST(counts_what_this_kernel_does) {
     CHECK(k == NULL);
 }
 
-int main(void) { return tap_run(); }
+int main(void) {
+    return tap_run();
+}
