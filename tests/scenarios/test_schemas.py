@@ -119,7 +119,7 @@ def test_the_record_s_schema_has_the_words_of_the_tables():
 def some_traffic(daemon, serve):
     """Good requests, an early close with bytes unread, and a refused dial."""
     good = serve(always(answer(b"hello")))
-    large = serve(always(answer(b"x" * 4_000_000)))
+    large = serve(always(answer(b"x" * 40_000_000)))
     subject = daemon()
     for _ in range(3):
         assert subject.fetch(good.url("/")).status == 200
