@@ -132,7 +132,7 @@ static bool add_user(struct passwords *p, char *line, const char *path, unsigned
 struct passwords *passwords_load(const char *path, char err[CONF_ERROR_MAX]) {
     FILE *f = fopen(path, "re");
     if (!f) {
-        conf_fail(err, "%.280s: %s", path, strerror(errno));
+        conf_fail(err, "access.password_file: %.280s: %s", path, strerror(errno));
         return NULL;
     }
     struct passwords *p = conf_alloc(NULL, 1, sizeof(*p));

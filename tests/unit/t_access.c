@@ -190,7 +190,7 @@ TEST(a_file_of_users_that_is_wrong) {
     CHECK(load_refused("ann:" SHA256_SECRET "\nann:" SHA256_SECRET "\n", ":2: user ann is there twice"));
     struct passwords *p = passwords_load("/nonexistent", err);
     CHECK(!p);
-    CHECK_STR(err, "/nonexistent: No such file or directory");
+    CHECK_STR(err, "access.password_file: /nonexistent: No such file or directory");
     p = passwords_load(path_of(""), err); /* nobody may */
     CHECK(p && !passwords_ok(p, "ann", "secret"));
     passwords_free(&p);

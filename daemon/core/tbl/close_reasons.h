@@ -2,7 +2,8 @@
  *
  * X(symbol, name, go_error, text, advice)
  *   name      the word in JSON, metrics and manuals
- *   go_error  the message that Go's Transport has for it (R87-R96), "" where it has none
+ *   go_error  the message that Go's Transport has for it (R87-R96), or how each of its
+ *             messages begins; "" where it has none, or several that share no beginning
  *   text      one sentence for people
  *   advice    what to do about it, "" where that is not a question
  *
@@ -65,9 +66,9 @@ X(WRITE_ERROR, "write_error", "write: broken pipe", "Writing the request, or rea
 X(UPLOAD_UNFINISHED, "upload_unfinished", "http: persistConn.readLoop exiting",
   "The response ended 50 ms before the request was written (R48).",
   "Look at the status: servers that refuse a body (401, 413) answer before they have read it.")
-X(DIAL_ERROR, "dial_error", "dial tcp: connect: connection refused", "The connection could not be established.",
+X(DIAL_ERROR, "dial_error", "dial tcp", "The connection could not be established.",
   "Proxy-Status in the 502 or 504 names the cause: no such name, refused, unreachable, timed out.")
-X(TLS_ERROR, "tls_error", "remote error: tls: handshake failure", "The TLS handshake or a TLS record failed.",
+X(TLS_ERROR, "tls_error", "", "The TLS handshake or a TLS record failed.",
   "Proxy-Status in the 502 says what is wrong with the handshake or the certificate; tls.upstream_ca names "
   "authorities of one's own.")
 X(CLOSE_IDLE_CONNS, "close_idle_conns", "http: CloseIdleConnections called",
