@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -154,7 +155,10 @@ static bool take_passed(struct daemon *d, bool *proxy, bool *admin) {
     *proxy = *admin = false;
     for (int i = 0; i < n && fine; i++) {
         int fd = SD_LISTEN_FDS_START + i;
-        if (strcmp(names[i], "admin") == 0) {
+        if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
+            log_error("proxy", "the socket named %s that was passed in is not a listening stream socket", names[i]);
+            fine = false;
+        } else if (strcmp(names[i], "admin") == 0) {
             if (n_admin_fds < LISTENERS_MAX) note_admin(d, fd);
             *admin = true;
         } else if (strcmp(names[i], "proxy") == 0 || strcmp(names[i], "connleakd.socket") == 0) {

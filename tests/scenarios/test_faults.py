@@ -1,6 +1,9 @@
 """Peers that end, stall or say too much at a moment that is awkward, and what must not come of it: a crash, bytes
 that belong to somebody else, a descriptor or a request that stays. Most of it is worth most with CONNLEAKD=build/san/connleakd."""
 
+import shutil
+import socket
+import subprocess
 import time
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from rig import sockets
 from rig.client import fetch
 from rig.origin import always, answer, by_path, chunked, connections, head
-from rig.subject import Connleakd
+from rig.subject import DAEMON, Connleakd, free_port
 from rig.wait import Gate, until
 
 FIVE = answer(b"hello")
@@ -387,3 +390,23 @@ def test_a_second_signal_at_any_moment_of_the_end(at):
         proxy.signal(15)
     until(lambda: not proxy.alive(), "the daemon to end")
     assert proxy.process.returncode == 0, proxy.log()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="no systemd-socket-activate here")
+def test_a_socket_of_the_wrong_kind_is_refused():
+    """Accepting on it would fail for ever."""
+    port = free_port()
+    process = subprocess.Popen(["systemd-socket-activate", "-d", "-l", f"127.0.0.1:{port}", "--fdname=proxy", DAEMON,
+                                "--set", "admin.listen=127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def ended():
+        sender.sendto(b"x", ("127.0.0.1", port))
+        return process.poll() is not None
+    try:
+        until(ended, "the daemon to refuse the socket", pause=0.02)
+        assert process.returncode == 1
+        assert "not a listening stream socket" in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
