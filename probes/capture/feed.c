@@ -35,9 +35,10 @@ enum capture_step feed_some(struct capture *c, struct wire *w, struct feed_count
     for (size_t i = 0; i < n; i++) {
         enum link_verdict v = link_decode(&packets[i], &segments[n_tcp]);
         count(counts, v, &packets[i]);
-        if (v == LINK_TCP) wire_prepare(w, &segments[n_tcp++]);
+        n_tcp += v == LINK_TCP;
     }
     counts->packets += n;
+    for (size_t i = 0; i < n_tcp; i++) wire_prepare(w, &segments[i]);
     for (size_t i = 0; i < n_tcp; i++) wire_prefetch(w, &segments[i]);
     for (size_t i = 0; i < n_tcp; i++) {
         capture_look_ahead(c);

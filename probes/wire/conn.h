@@ -192,6 +192,11 @@ struct known_head {
     uint8_t bytes[512];
 };
 
+struct by_id {
+    uint64_t id;
+    uint32_t index;
+};
+
 struct wire {
     struct known_head known_heads[2][KNOWN_HEADS]; /* by enum h1_side */
     struct wire_limits limits;
@@ -213,6 +218,9 @@ struct wire {
 
     struct wire_record **out; /* queue of finished records */
     size_t out_first, out_n, out_room;
+
+    struct by_id *ending; /* after wire_finish: connections that were there, in order */
+    size_t ending_at, n_ending;
 };
 
 /* What a reader is given: bytes in order. data NULL: len bytes that passed unseen. */

@@ -51,6 +51,7 @@ void wire_free(struct wire **wp) {
     free(w->slots);
     free(w->tombs);
     free(w->out);
+    free(w->ending);
     free(w);
     *wp = NULL;
 }
@@ -67,16 +68,6 @@ static void push_record(struct wire *w, struct wire_record *r) {
         w->out_room = room;
     }
     w->out[(w->out_first + w->out_n++) % w->out_room] = r;
-}
-
-struct wire_record *wire_next(struct wire *w) {
-    struct wire_record *r;
-
-    if (w->out_n == 0) return NULL;
-    r = w->out[w->out_first];
-    w->out_first = (w->out_first + 1) % w->out_room;
-    w->out_n--;
-    return r;
 }
 
 static void linger_leave(struct wire *w, struct conn *c) {
@@ -269,34 +260,44 @@ void wire_feed_prepared(struct wire *w, const struct wire_segment *s) {
     reap(w);
 }
 
-struct by_id {
-    uint64_t id;
-    uint32_t index;
-};
 static int compare_ids(const void *a, const void *b) {
     const struct by_id *x = a, *y = b;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* In the order of their beginning, not of the table. */
+/* In the order of their beginning, not of the table. Each becomes a record when
+ * wire_next asks for it: of many open connections, one is held twice. */
 void wire_finish(struct wire *w) {
-    size_t n = w->n_slots_used, k = 0;
-    struct by_id *list = malloc((n ? n : 1) * sizeof *list);
-
-    if (!list) abort();
+    if (w->ending) return;
+    w->ending = malloc((w->n_slots_used ? w->n_slots_used : 1) * sizeof *w->ending);
+    if (!w->ending) abort();
     for (uint64_t i = 0; i <= w->mask; i++) {
+        struct by_id *x = &w->ending[w->n_ending];
         if (!w->slots[i]) continue;
-        list[k].index = (uint32_t)w->slots[i] - 1;
-        list[k].id = conn_at(w, list[k].index)->id;
-        k++;
+        x->index = (uint32_t)w->slots[i] - 1;
+        x->id = conn_at(w, x->index)->id;
+        w->n_ending++;
     }
-    qsort(list, k, sizeof *list, compare_ids);
-    for (size_t i = 0; i < k; i++) {
-        struct conn *c = conn_at(w, list[i].index);
-        if (!c->ended) c->incomplete |= INCOMPLETE_CAPTURE_ENDED;
-        finish(w, list[i].index);
-    }
-    free(list);
+    qsort(w->ending, w->n_ending, sizeof *w->ending, compare_ids);
+}
+
+static void finish_next(struct wire *w) {
+    uint32_t index = w->ending[w->ending_at++].index;
+    struct conn *c = conn_at(w, index);
+
+    if (!c->ended) c->incomplete |= INCOMPLETE_CAPTURE_ENDED;
+    finish(w, index);
+}
+
+struct wire_record *wire_next(struct wire *w) {
+    struct wire_record *r;
+
+    if (w->out_n == 0 && w->ending_at < w->n_ending) finish_next(w);
+    if (w->out_n == 0) return NULL;
+    r = w->out[w->out_first];
+    w->out_first = (w->out_first + 1) % w->out_room;
+    w->out_n--;
+    return r;
 }
 
 const struct wire_totals *wire_totals(const struct wire *w) {

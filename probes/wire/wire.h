@@ -83,7 +83,8 @@ void wire_prepare(const struct wire *w, struct wire_segment *s);
 void wire_prefetch(const struct wire *w, const struct wire_segment *s);
 void wire_feed_prepared(struct wire *w, const struct wire_segment *s);
 
-/* The capture is over: connections that are open become records too. */
+/* The capture is over, and nothing is fed any more: connections that are open become
+ * records too, as wire_next asks for them. */
 void wire_finish(struct wire *w);
 
 /* The next finished record, in the order in which they finished; NULL: none now. The caller owns it. */
