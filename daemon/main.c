@@ -25,9 +25,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define SETS_MAX 256
+#define SETS_MAX      256
 #define LISTENERS_MAX 64
-#define FLUSH_TIME SEC(10) /* for the ledger's last records at the end */
+#define FLUSH_TIME    SEC(10) /* for the ledger's last records at the end */
 
 struct options {
     const char *file;
@@ -56,23 +56,22 @@ struct daemon {
     int exit_code;
 };
 
-static const char usage[] =
-    "usage: connleakd [-c FILE] [--set SECTION.KEY=VALUE]... [--check-config]\n"
-    "\n"
-    "A forward proxy that finds HTTP connection leaks: it pools connections to origins\n"
-    "as Go's http.Transport does, and writes down the life of each.\n"
-    "\n"
-    "  -c, --config FILE         read the configuration from FILE (connleakd.conf(5));\n"
-    "                            without it, the built-in defaults hold\n"
-    "      --set SECTION.KEY=VALUE  set one parameter, over the file\n"
-    "      --check-config        check the configuration and leave: 0 fine, 2 not\n"
-    "      --version             say the version\n"
-    "  -h, --help                say this\n"
-    "\n"
-    "Proxy: http://127.0.0.1:3128   metrics: curl -s 127.0.0.1:9128/metrics\n"
-    "Signals: TERM, INT drain and leave (twice: at once); HUP reads the configuration\n"
-    "again; USR1 reopens ledger.file; USR2 closes idle connections to origins.\n"
-    "Manual: connleakd(8), connleakd.conf(5). Exit codes: 0 fine, 1 failed, 2 usage.\n";
+static const char usage[] = "usage: connleakd [-c FILE] [--set SECTION.KEY=VALUE]... [--check-config]\n"
+                            "\n"
+                            "A forward proxy that finds HTTP connection leaks: it pools connections to origins\n"
+                            "as Go's http.Transport does, and writes down the life of each.\n"
+                            "\n"
+                            "  -c, --config FILE         read the configuration from FILE (connleakd.conf(5));\n"
+                            "                            without it, the built-in defaults hold\n"
+                            "      --set SECTION.KEY=VALUE  set one parameter, over the file\n"
+                            "      --check-config        check the configuration and leave: 0 fine, 2 not\n"
+                            "      --version             say the version\n"
+                            "  -h, --help                say this\n"
+                            "\n"
+                            "Proxy: http://127.0.0.1:3128   metrics: curl -s 127.0.0.1:9128/metrics\n"
+                            "Signals: TERM, INT drain and leave (twice: at once); HUP reads the configuration\n"
+                            "again; USR1 reopens ledger.file; USR2 closes idle connections to origins.\n"
+                            "Manual: connleakd(8), connleakd.conf(5). Exit codes: 0 fine, 1 failed, 2 usage.\n";
 
 static int usage_error(const char *fmt, const char *what) {
     fprintf(stderr, "connleakd: ");
@@ -93,21 +92,30 @@ static int parse_options(int argc, char **argv, struct options *opt) {
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":c:h", longs, NULL)) != -1;) {
         switch (o) {
-        case 'c': opt->file = optarg; break;
+        case 'c':
+            opt->file = optarg;
+            break;
         case 's':
             if (opt->n_sets == SETS_MAX) return usage_error("%s", "too many --set");
             opt->sets[opt->n_sets++] = optarg;
             break;
-        case 'k': opt->check = true; break;
-        case 'm': return usage_error("--make-ca %s: interception of TLS is not in this version", optarg);
-        case 'v': puts("connleakd " CONNLEAK_VERSION); return 0;
+        case 'k':
+            opt->check = true;
+            break;
+        case 'm':
+            return usage_error("--make-ca %s: interception of TLS is not in this version", optarg);
+        case 'v':
+            puts("connleakd " CONNLEAK_VERSION);
+            return 0;
         case 'h':
             fputs(usage, stdout);
             puts("\nParameters and their defaults:");
             conf_help(stdout);
             return 0;
-        case ':': return usage_error("%s takes a value", argv[optind - 1]);
-        default: return usage_error("unknown option %s", argv[optind - 1]);
+        case ':':
+            return usage_error("%s takes a value", argv[optind - 1]);
+        default:
+            return usage_error("unknown option %s", argv[optind - 1]);
         }
     }
     if (optind < argc) return usage_error("unexpected argument %s", argv[optind]);
@@ -202,15 +210,21 @@ static bool open_listeners(struct daemon *d) {
 }
 
 /* What the admin endpoint asks of us. */
-static mono_ns env_now(void *arg) { return server_enter(&((struct daemon *)arg)->server); }
-static bool env_draining(void *arg) { return ((struct daemon *)arg)->server.draining; }
+static mono_ns env_now(void *arg) {
+    return server_enter(&((struct daemon *)arg)->server);
+}
+static bool env_draining(void *arg) {
+    return ((struct daemon *)arg)->server.draining;
+}
 static void env_close_idle(void *arg) {
     struct server *s = &((struct daemon *)arg)->server;
     server_enter(s);
     live_close_idle(s);
     server_leave(s);
 }
-static void env_reset_peaks(void *arg) { pool_reset_peaks(((struct daemon *)arg)->server.pool); }
+static void env_reset_peaks(void *arg) {
+    pool_reset_peaks(((struct daemon *)arg)->server.pool);
+}
 static void env_gauges(void *arg, struct admin_gauges *out) {
     const struct server_gauges *g = &((struct daemon *)arg)->server.gauge;
     *out = (struct admin_gauges){.rejected = g->rejected,
@@ -256,9 +270,8 @@ static void feed_file(struct daemon *d) {
     if (d->file_failed && !failed) log_info("ledger", "%s is written again; no record is lost", d->conf->ledger.file);
     d->file_failed = failed;
     if (failed)
-        log_limited(&d->said_file, s->now, LEVEL_ERROR, "ledger",
-                    "%s %s: %s, for %lld s; records wait in memory%s", t.doing, d->conf->ledger.file,
-                    strerror(t.error), (long long)((s->now - t.since_ns) / SEC(1)),
+        log_limited(&d->said_file, s->now, LEVEL_ERROR, "ledger", "%s %s: %s, for %lld s; records wait in memory%s",
+                    t.doing, d->conf->ledger.file, strerror(t.error), (long long)((s->now - t.since_ns) / SEC(1)),
                     s->ledger_full ? ", and new clients wait"
                     : s->shedding  ? ", and new requests are answered 503"
                                    : "");
@@ -388,7 +401,8 @@ static void start_signals(struct daemon *d) {
     struct {
         int sig;
         event_callback_fn fn;
-    } table[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}, {SIGUSR1, on_reopen}, {SIGUSR2, on_close_idle}};
+    } table[] = {
+        {SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}, {SIGUSR1, on_reopen}, {SIGUSR2, on_close_idle}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         d->signals[i] = evsignal_new(d->base, table[i].sig, table[i].fn, d);
         if (!d->signals[i] || event_add(d->signals[i], NULL) != 0) abort();
@@ -418,7 +432,9 @@ static void mention_environment(void) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *value = getenv(names[i]);
         if (value && *value) {
-            log_warn("conf", "%s is set, but going through another proxy is not in this version: origins are dialed directly", names[i]);
+            log_warn("conf",
+                     "%s is set, but going through another proxy is not in this version: origins are dialed directly",
+                     names[i]);
             return;
         }
     }
@@ -491,7 +507,8 @@ static void stop(struct daemon *d) {
         event_free(d->file_ready);
         uint64_t lost = ledger_file_stop(&d->file, s->ledger, s->to_wall_ns, FLUSH_TIME);
         if (lost) {
-            log_error("ledger", "%llu records could not be written to %s", (unsigned long long)lost, d->conf->ledger.file);
+            log_error("ledger", "%llu records could not be written to %s", (unsigned long long)lost,
+                      d->conf->ledger.file);
             d->exit_code = 1;
         }
     }

@@ -13,7 +13,9 @@ struct bytes {
     size_t off, len, room;
 };
 
-static inline size_t bytes_left(const struct bytes *b) { return b->len - b->off; }
+static inline size_t bytes_left(const struct bytes *b) {
+    return b->len - b->off;
+}
 
 static inline void bytes_free(struct bytes *b) {
     free(b->p);

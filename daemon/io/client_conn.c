@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_SIZE (16u << 10)    /* one read of a request */
-#define LINGER_MAX (512u << 10)  /* bytes thrown away before the patience with a client ends */
+#define READ_SIZE  (16u << 10)  /* one read of a request */
+#define LINGER_MAX (512u << 10) /* bytes thrown away before the patience with a client ends */
 
 static void parse(struct client_conn *c, const uint8_t *data, size_t len);
 
@@ -34,7 +34,9 @@ void client_read_off(struct client_conn *c) {
 
 static void stop_deadline(struct client_conn *c) {
     struct server *s = c->s;
-    struct deadline_queue *q = c->state == CLIENT_HEAD ? &s->head_q : c->state == CLIENT_LINGER ? &s->linger_q : &s->idle_q;
+    struct deadline_queue *q = c->state == CLIENT_HEAD     ? &s->head_q
+                               : c->state == CLIENT_LINGER ? &s->linger_q
+                                                           : &s->idle_q;
     deadline_stop(q, &c->deadline);
 }
 
@@ -224,7 +226,9 @@ static void parse(struct client_conn *c, const uint8_t *data, size_t len) {
     }
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 /* Bytes while a relay has the connection: of its request's body, or too early. */
 static void busy_read(struct client_conn *c) {

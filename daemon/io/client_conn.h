@@ -9,30 +9,30 @@
 #include <event2/event_struct.h>
 
 enum client_state {
-    CLIENT_IDLE,    /* between requests: nothing buffered; ended by a byte, EOF or client_idle_timeout */
-    CLIENT_HEAD,    /* part of a request head is in `in`; ended by the rest or header_timeout */
-    CLIENT_BUSY,    /* a relay carries its request; ended by client_next, client_finish, client_cut */
-    CLIENT_OPAQUE,  /* a tunnel has its stream; ended by the tunnel */
-    CLIENT_LINGER,  /* our last answer and FIN are out; what still comes is thrown away until EOF or linger_q */
-    CLIENT_GONE,    /* closed; buried */
+    CLIENT_IDLE,   /* between requests: nothing buffered; ended by a byte, EOF or client_idle_timeout */
+    CLIENT_HEAD,   /* part of a request head is in `in`; ended by the rest or header_timeout */
+    CLIENT_BUSY,   /* a relay carries its request; ended by client_next, client_finish, client_cut */
+    CLIENT_OPAQUE, /* a tunnel has its stream; ended by the tunnel */
+    CLIENT_LINGER, /* our last answer and FIN are out; what still comes is thrown away until EOF or linger_q */
+    CLIENT_GONE,   /* closed; buried */
 };
 
 struct client_conn {
     TAILQ_ENTRY(client_conn) link; /* server.clients */
     struct server *s;
     struct lifecycle *life;
-    struct relay *relay;     /* CLIENT_BUSY */
-    struct h1 *h1;           /* while a message is under way */
-    struct bytes in;         /* bytes read and not yet consumed */
+    struct relay *relay;      /* CLIENT_BUSY */
+    struct h1 *h1;            /* while a message is under way */
+    struct bytes in;          /* bytes read and not yet consumed */
     struct deadline deadline; /* head_q, idle_q or linger_q, by state */
     struct stream stream;
     struct event event; /* EV_READ | EV_PERSIST */
     struct buried buried;
-    uint32_t lingered; /* bytes thrown away in CLIENT_LINGER */
-    uint8_t state;     /* enum client_state */
-    bool reading;      /* the event is added */
+    uint32_t lingered;    /* bytes thrown away in CLIENT_LINGER */
+    uint8_t state;        /* enum client_state */
+    bool reading;         /* the event is added */
     uint8_t close_reason; /* CLIENT_LINGER: what the record will say */
-    bool half_closed;  /* its FIN came */
+    bool half_closed;     /* its FIN came */
 };
 
 /* A connection from the listener; `local` its own address. Takes fd. */

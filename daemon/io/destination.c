@@ -62,7 +62,9 @@ static enum destination_error parse_authority(const uint8_t *p, size_t n, uint16
 }
 
 /* Only what may stand in a path or query; a fragment never goes over the wire. */
-static bool is_path(const uint8_t *p, size_t n) { return !memchr(p, '#', n); }
+static bool is_path(const uint8_t *p, size_t n) {
+    return !memchr(p, '#', n);
+}
 
 static enum destination_error parse_absolute(const struct h1_head *head, const uint8_t *bytes, struct target *out) {
     const uint8_t *t = bytes + head->target.off;
@@ -119,13 +121,20 @@ enum destination_error destination_parse(const struct h1_head *head, const uint8
 
 const char *destination_error_text(enum destination_error e) {
     switch (e) {
-    case TARGET_OK: return "fine";
-    case TARGET_NO_HOST: return "the request names no host: neither its target nor a Host field does";
-    case TARGET_SCHEME: return "only http:// and https:// targets can be served";
-    case TARGET_USERINFO: return "the target has user information before its host; send an Authorization field instead";
-    case TARGET_HOST: return "the target's host is not a valid name or address";
-    case TARGET_PORT: return "the target's port is missing or not a number from 1 to 65535";
-    case TARGET_FORM: return "the request target is none of the forms of RFC 9112, section 3.2";
+    case TARGET_OK:
+        return "fine";
+    case TARGET_NO_HOST:
+        return "the request names no host: neither its target nor a Host field does";
+    case TARGET_SCHEME:
+        return "only http:// and https:// targets can be served";
+    case TARGET_USERINFO:
+        return "the target has user information before its host; send an Authorization field instead";
+    case TARGET_HOST:
+        return "the target's host is not a valid name or address";
+    case TARGET_PORT:
+        return "the target's port is missing or not a number from 1 to 65535";
+    case TARGET_FORM:
+        return "the request target is none of the forms of RFC 9112, section 3.2";
     }
     return "?";
 }

@@ -8,22 +8,23 @@
 #define HOST_MAX 253
 
 struct target {
-    bool tls;                    /* https */
+    bool tls; /* https */
     uint16_t port;
-    char host[HOST_MAX + 1];     /* without brackets, as written: R4 keeps case and dots */
-    char addr[HOST_MAX + 10];    /* host:port, IPv6 in brackets */
-    struct h1_span authority;    /* as written in the target or Host, for the Host that goes on; from the head's first byte */
-    struct h1_span path;         /* path and query; len 0: there is none, "/" or "*" goes on */
+    char host[HOST_MAX + 1];  /* without brackets, as written: R4 keeps case and dots */
+    char addr[HOST_MAX + 10]; /* host:port, IPv6 in brackets */
+    /* As written in the target or Host, for the Host that goes on; from the head's first byte. */
+    struct h1_span authority;
+    struct h1_span path; /* path and query; len 0: there is none, "/" or "*" goes on */
 };
 
 enum destination_error {
     TARGET_OK,
-    TARGET_NO_HOST,    /* origin-form, and Host is missing or empty */
-    TARGET_SCHEME,     /* neither http nor https */
-    TARGET_USERINFO,   /* user:password@ in the target (RFC 9110, 4.2.4) */
-    TARGET_HOST,       /* not a host name or address */
-    TARGET_PORT,       /* not a port, or none in a CONNECT */
-    TARGET_FORM,       /* none of the four forms, or one that the method may not have */
+    TARGET_NO_HOST,  /* origin-form, and Host is missing or empty */
+    TARGET_SCHEME,   /* neither http nor https */
+    TARGET_USERINFO, /* user:password@ in the target (RFC 9110, 4.2.4) */
+    TARGET_HOST,     /* not a host name or address */
+    TARGET_PORT,     /* not a port, or none in a CONNECT */
+    TARGET_FORM,     /* none of the four forms, or one that the method may not have */
 };
 
 /* `bytes` is where the head's spans count from. */

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define ADDRESSES_MAX 32        /* of one name; the rest is left out */
-#define HEAD_START MSEC(300)    /* of the first family over the other (Go: FallbackDelay) */
+#define HEAD_START    MSEC(300) /* of the first family over the other (Go: FallbackDelay) */
 #define ATTEMPT_LEAST SEC(2)    /* no address gets less of the time that is left (Go: partialDeadline) */
 
 enum dial_state {
@@ -140,7 +140,8 @@ static void fail_dial(struct dial *d) {
 
 /* The last failure speaks for the dial; but that one of a name's addresses is our
  * own, or denied, is more to the point than how the others failed. */
-__attribute__((format(printf, 3, 4))) static void set_failure(struct dial *d, enum dial_result result, const char *fmt, ...) {
+__attribute__((format(printf, 3, 4))) static void set_failure(struct dial *d, enum dial_result result, const char *fmt,
+                                                              ...) {
     if (d->result == DIAL_LOOP || d->result == DIAL_DENIED) return;
     va_list ap;
     d->result = result;

@@ -28,8 +28,8 @@ enum dial_result {
  * EV_DIALED (EV_TLS_DONE), are the receiver's; otherwise the life is closed
  * already. `text` is one sentence about a failure. Never called from within
  * dial_start. The dial is gone when it is called. */
-typedef void dial_done_fn(struct server *s, void *arg, enum dial_result result, const char *text,
-                          struct stream *stream, struct lifecycle *life);
+typedef void dial_done_fn(struct server *s, void *arg, enum dial_result result, const char *text, struct stream *stream,
+                          struct lifecycle *life);
 
 struct dial;
 

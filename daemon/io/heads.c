@@ -6,7 +6,9 @@ static void put(struct head_text *t, const void *p, size_t n) {
     memcpy(t->p + t->len, p, n);
     t->len += n;
 }
-static void put_text(struct head_text *t, const char *s) { put(t, s, strlen(s)); }
+static void put_text(struct head_text *t, const char *s) {
+    put(t, s, strlen(s));
+}
 #define PUT(t, literal) put(t, literal, sizeof literal - 1)
 
 static void put_number(struct head_text *t, uint64_t v) {
@@ -40,8 +42,10 @@ static bool stays_here(const struct h1_field *f) {
     case H1_N_TE:
     case H1_N_TRANSFER_ENCODING:
     case H1_N_CONTENT_LENGTH:
-    case H1_N_UPGRADE: return true;
-    default: return false;
+    case H1_N_UPGRADE:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -71,8 +75,8 @@ static const struct h1_field *find(const struct h1_head *h, enum h1_name known) 
 #define SLACK 512
 
 size_t request_head_bound(const struct request_head *r) {
-    return r->head->bytes + 2 * r->head->n_fields + r->target->authority.len + (r->authority ? strlen(r->authority) : 0) +
-           SLACK;
+    return r->head->bytes + 2 * r->head->n_fields + r->target->authority.len +
+           (r->authority ? strlen(r->authority) : 0) + SLACK;
 }
 
 void request_head_write(const struct request_head *r, struct head_text *t) {
@@ -117,7 +121,9 @@ void request_head_write(const struct request_head *r, struct head_text *t) {
     PUT(t, "\r\n");
 }
 
-size_t response_head_bound(const struct response_head *r) { return r->head->bytes + 2 * r->head->n_fields + SLACK; }
+size_t response_head_bound(const struct response_head *r) {
+    return r->head->bytes + 2 * r->head->n_fields + SLACK;
+}
 
 void response_head_write(const struct response_head *r, struct head_text *t) {
     const struct h1_head *h = r->head;

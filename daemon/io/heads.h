@@ -16,10 +16,10 @@ struct request_head {
     const struct h1_head *head;
     const uint8_t *bytes; /* that the spans count from */
     const struct target *target;
-    const char *via;      /* NULL: no Via */
-    bool add_close;       /* Connection: close, for pool.disable_keep_alives */
+    const char *via;       /* NULL: no Via */
+    bool add_close;        /* Connection: close, for pool.disable_keep_alives */
     const char *authority; /* reverse mode, where the client sent no Host */
-    long max_forwards;    /* >= 0: the value to send instead */
+    long max_forwards;     /* >= 0: the value to send instead */
     enum body_framing framing;
     uint64_t content_length;
 };
@@ -42,7 +42,7 @@ struct response_head {
     enum down_framing framing;
     uint64_t content_length; /* to be said; UNKNOWN_BYTES: none */
     bool say_close, say_keep_alive;
-    bool upgrade;  /* 101: Connection and Upgrade go on */
+    bool upgrade;     /* 101: Connection and Upgrade go on */
     const char *date; /* added where the origin sent none (RFC 9110, 6.6.1); NULL: not (1xx) */
 };
 size_t response_head_bound(const struct response_head *r);

@@ -35,16 +35,22 @@ void live_cancel(struct relay *r) {
     r->want = 0;
 }
 
-void live_dialed(struct upstream_conn *u) { pool_dialed(u->s->pool, u->id, u->s->now); }
+void live_dialed(struct upstream_conn *u) {
+    pool_dialed(u->s->pool, u->id, u->s->now);
+}
 
-void live_put(struct upstream_conn *u) { pool_put(u->s->pool, u->id, u->s->now); }
+void live_put(struct upstream_conn *u) {
+    pool_put(u->s->pool, u->id, u->s->now);
+}
 
 void live_detach(struct upstream_conn *u) {
     u->pooled = false;
     pool_detach(u->s->pool, u->id, u->s->now);
 }
 
-void live_close_idle(struct server *s) { pool_close_idle(s->pool, s->now); }
+void live_close_idle(struct server *s) {
+    pool_close_idle(s->pool, s->now);
+}
 
 static void deliver(struct server *s, const struct pool_action *a) {
     struct relay *r = idmap_get(&s->wants, a->want);
@@ -59,15 +65,18 @@ static void carry_out(struct server *s, const struct pool_action *a) {
     struct upstream_conn *u;
     struct relay *r;
     switch (a->kind) {
-    case POOL_DIAL: upstream_dial(s, a->conn, a->key); break;
-    case POOL_DELIVER: deliver(s, a); break;
+    case POOL_DIAL:
+        upstream_dial(s, a->conn, a->key);
+        break;
+    case POOL_DELIVER:
+        deliver(s, a);
+        break;
     case POOL_FAIL:
         /* upstream_conn.c left the sentence and the kind of failure with the server. */
         if ((r = idmap_get(&s->wants, a->want))) relay_dial_failed(r, (enum dial_result)s->dial_result, s->dial_text);
         break;
     case POOL_CLOSE:
-        if ((u = idmap_get(&s->upstreams, a->conn)))
-            upstream_close(u, a->why, u->dial ? PHASE_DIALING : PHASE_IDLE);
+        if ((u = idmap_get(&s->upstreams, a->conn))) upstream_close(u, a->why, u->dial ? PHASE_DIALING : PHASE_IDLE);
         break;
     case POOL_MOVED:
         if (a->to == PC_IDLE && (u = idmap_get(&s->upstreams, a->conn))) server_event(s, u->life, EV_PUT_IDLE, 0);

@@ -5,10 +5,10 @@
 #include "bytes.h"
 #include "client_conn.h"
 #include "core/exchange.h"
+#include "destination.h"
 #include "dialer.h"
 #include "heads.h"
 #include "reply.h"
-#include "destination.h"
 #include "upstream_conn.h"
 
 enum relay_state {
@@ -50,24 +50,24 @@ struct relay {
     mono_ns wanted_at;
     struct exchange x;
     struct exchange_request rq;
-    struct bytes head;     /* the request's head as it goes on; kept while a retry may need it */
-    struct bytes up;       /* of its body: read from the client, not taken by the origin's socket */
-    struct bytes down;     /* not taken by the client's socket */
+    struct bytes head; /* the request's head as it goes on; kept while a retry may need it */
+    struct bytes up;   /* of its body: read from the client, not taken by the origin's socket */
+    struct bytes down; /* not taken by the client's socket */
     struct splice_pipe *pipe;
     struct deadline response_d, expect_d, grace_d, drain_d;
-    uint64_t body_up;      /* body bytes of the request that went on, framing included */
-    uint64_t body_down;    /* body bytes of the response handed to the client's side */
-    uint64_t discarded;    /* RELAY_DISCARDING, RELAY_DRAINING */
+    uint64_t body_up;   /* body bytes of the request that went on, framing included */
+    uint64_t body_down; /* body bytes of the response handed to the client's side */
+    uint64_t discarded; /* RELAY_DISCARDING, RELAY_DRAINING */
     struct buried buried;
     uint8_t state, upload, after, down_framing;
-    uint8_t after_reason; /* enum close_reason for the client's record */
+    uint8_t after_reason;          /* enum close_reason for the client's record */
     bool up_waiting, down_waiting; /* the write events are added */
     bool only_h1, is_connect, head_only;
     bool safe_method, idempotency_key, has_body;
-    bool client_minor;   /* HTTP/1.1 */
-    bool client_keeps;   /* the client's connection may go on after this */
-    bool client_waits;   /* for a 100, and none was sent */
-    bool answered;       /* a final head went to the client, an origin's or ours */
+    bool client_minor;    /* HTTP/1.1 */
+    bool client_keeps;    /* the client's connection may go on after this */
+    bool client_waits;    /* for a 100, and none was sent */
+    bool answered;        /* a final head went to the client, an origin's or ours */
     bool nothing_written; /* of this attempt */
     bool left_over;       /* bytes came behind the response */
     /* All above is zero when a relay begins; what follows is written before it is read. */
@@ -131,7 +131,8 @@ enum close_phase relay_phase(const struct relay *r);
 bool relay_held_down(const struct relay *r);
 void relay_down_ready(evutil_socket_t fd, short what, void *arg);
 void relay_up_ready(evutil_socket_t fd, short what, void *arg);
-void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *bytes, const uint8_t *rest, size_t rest_len);
+void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *bytes, const uint8_t *rest,
+                  size_t rest_len);
 void relay_connect(struct relay *r);
 
 #endif

@@ -106,8 +106,11 @@ static void give_back_and_close(struct relay *r, enum close_reason why) {
 static bool part_with_origin(struct relay *r, bool grace_over) {
     enum close_reason why = REASON_NONE;
     switch (exchange_keep(&r->x, grace_over, r->left_over, &why)) {
-    case KEEP_WAIT_WRITE: return false;
-    case KEEP_YES: give_back(r); break;
+    case KEEP_WAIT_WRITE:
+        return false;
+    case KEEP_YES:
+        give_back(r);
+        break;
     case KEEP_NO:
         if (why == REASON_UNSOLICITED_RESPONSE)
             give_back_and_close(r, why);
@@ -163,10 +166,18 @@ void relay_settle(struct relay *r) {
     enum close_reason why = (enum close_reason)r->after_reason;
     relay_over(r);
     switch (after) {
-    case AFTER_NEXT: client_next(c); break;
-    case AFTER_FINISH: client_finish(c, why); break;
-    case AFTER_CUT: client_close(c, why, PHASE_IN_BODY, false); break;
-    case AFTER_RESET: client_close(c, why, PHASE_IN_BODY, true); break;
+    case AFTER_NEXT:
+        client_next(c);
+        break;
+    case AFTER_FINISH:
+        client_finish(c, why);
+        break;
+    case AFTER_CUT:
+        client_close(c, why, PHASE_IN_BODY, false);
+        break;
+    case AFTER_RESET:
+        client_close(c, why, PHASE_IN_BODY, true);
+        break;
     }
 }
 
@@ -186,7 +197,8 @@ void relay_fail(struct relay *r, enum reply_kind kind, const char *detail, enum 
         bool keep = r->client_keeps && r->upload != UPLOAD_OPEN && why != REASON_BAD_REQUEST;
         struct json_out o = {0};
         reply_write(&o, kind, detail, s->via, reply_date(s->now + s->to_wall_ns), !keep, r->head_only);
-        struct conn_event ev = {.at_ns = s->now, .kind = EV_RESPONSE, .code = (uint16_t)reply_status(kind), .value = UNKNOWN_BYTES};
+        struct conn_event ev = {
+            .at_ns = s->now, .kind = EV_RESPONSE, .code = (uint16_t)reply_status(kind), .value = UNKNOWN_BYTES};
         ledger_apply(s->ledger, r->client->life, &ev);
         r->answered = true;
         r->after = keep ? AFTER_NEXT : AFTER_FINISH;
@@ -211,9 +223,9 @@ static bool retry(struct relay *r, enum close_reason why) {
         .can_rewind = false,
         .safe_method = r->safe_method,
         .idempotency_key = r->idempotency_key,
-        .failure = r->x.first_byte                  ? FAILED_OTHER
+        .failure = r->x.first_byte                    ? FAILED_OTHER
                    : why == REASON_SERVER_CLOSED_IDLE ? FAILED_SERVER_CLOSED
-                                                    : FAILED_READ,
+                                                      : FAILED_READ,
     };
     if (!r->client || r->answered || retry_decide(&f) != RETRY_YES) return false;
     server_event(r->s, r->upstream->life, EV_RETRIED, 0);
@@ -249,8 +261,14 @@ void relay_upstream_failed(struct relay *r, enum io_result how) {
     if (how == IO_ERROR && u->stream.ssl && u->stream.tls_failed) why = REASON_TLS_ERROR;
     if (retry(r, why)) return;
     char detail[256];
-    const char *when = r->x.status ? "in the middle of its answer's body" : r->x.first_byte ? "in the middle of its answer's head" : "before it answered";
-    snprintf(detail, sizeof detail, "the origin %s the connection %s", how == IO_RESET ? "reset" : how == IO_ERROR ? "broke" : "closed", when);
+    const char *when = r->x.status       ? "in the middle of its answer's body"
+                       : r->x.first_byte ? "in the middle of its answer's head"
+                                         : "before it answered";
+    snprintf(detail, sizeof detail, "the origin %s the connection %s",
+             how == IO_RESET   ? "reset"
+             : how == IO_ERROR ? "broke"
+                               : "closed",
+             when);
     if (how == IO_ERROR) snprintf(detail, sizeof detail, "reading the answer: %s", stream_error(&u->stream));
     relay_drop_upstream(r, why);
     relay_fail(r, r->x.first_byte && !r->x.status && eof ? REPLY_MALFORMED : REPLY_TERMINATED, detail, why);
@@ -301,7 +319,9 @@ static void drop_or_drain(struct relay *r) {
     }
     if (in_body) server_event(s, u->life, EV_EARLY_CLOSE, r->x.body_read);
     r->x.canceled = true;
-    relay_drop_upstream(r, in_body ? REASON_EARLY_CLOSE : r->upload == UPLOAD_OPEN && r->has_body ? REASON_WRITE_ERROR : REASON_CANCELED);
+    relay_drop_upstream(r, in_body                                   ? REASON_EARLY_CLOSE
+                           : r->upload == UPLOAD_OPEN && r->has_body ? REASON_WRITE_ERROR
+                                                                     : REASON_CANCELED);
 }
 
 /* Draining took too long, or too much came. */
@@ -344,7 +364,8 @@ void relay_client_gone(struct relay *r, enum io_result how) {
         /* Only its sending side is closed, perhaps: Go takes that for gone, and says so (T160). */
         live_cancel(r);
         r->client_keeps = false;
-        relay_fail(r, REPLY_CLIENT_GONE, "a client that half-closes its connection is taken for gone, as by Go's server",
+        relay_fail(r, REPLY_CLIENT_GONE,
+                   "a client that half-closes its connection is taken for gone, as by Go's server",
                    REASON_CLIENT_CLOSED);
         return;
     }

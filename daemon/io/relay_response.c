@@ -16,11 +16,13 @@
 
 /* Bodies of at least this many bytes still to come go through a pipe, unseen. With fewer the
  * two more system calls cost what the two copies do. */
-#define SPLICE_LEAST (32u << 10)
-#define COPY_AT_MOST 4096 /* a body as small as this is sent from where its head is */
-#define SPLICE_ROUNDS 8 /* before others get their turn */
+#define SPLICE_LEAST  (32u << 10)
+#define COPY_AT_MOST  4096 /* a body as small as this is sent from where its head is */
+#define SPLICE_ROUNDS 8    /* before others get their turn */
 
-bool relay_held_down(const struct relay *r) { return bytes_left(&r->down) || (r->pipe && r->pipe->held); }
+bool relay_held_down(const struct relay *r) {
+    return bytes_left(&r->down) || (r->pipe && r->pipe->held);
+}
 
 static void wait_down(struct relay *r, bool wait) {
     if (wait == r->down_waiting) return;
@@ -98,7 +100,8 @@ void relay_down_ready(evutil_socket_t fd, short what, void *arg) {
         r->down.off += put;
         if (bytes_left(&r->down) == 0) bytes_free(&r->down);
     }
-    if (bytes_left(&r->down) == 0 && r->pipe && r->pipe->held && !pipe_to_client(r, r->state == RELAY_RUNNING)) goto out;
+    if (bytes_left(&r->down) == 0 && r->pipe && r->pipe->held && !pipe_to_client(r, r->state == RELAY_RUNNING))
+        goto out;
     if (relay_held_down(r)) goto out;
     backpressure(r);
     if (r->state == RELAY_FLUSHING) relay_settle(r);
@@ -109,10 +112,14 @@ out:
 /* How the body goes on to this client (RFC 9112, 6.3 and 7). */
 static enum down_framing choose_framing(const struct relay *r) {
     switch ((enum body_framing)r->x.framing) {
-    case FRAMING_NONE: return DOWN_NONE;
-    case FRAMING_LENGTH: return DOWN_LENGTH;
-    case FRAMING_CHUNKED: return r->client_minor ? DOWN_CHUNKED : DOWN_CLOSE;
-    case FRAMING_UNTIL_EOF: return r->client_minor ? DOWN_ENCHUNK : DOWN_CLOSE;
+    case FRAMING_NONE:
+        return DOWN_NONE;
+    case FRAMING_LENGTH:
+        return DOWN_LENGTH;
+    case FRAMING_CHUNKED:
+        return r->client_minor ? DOWN_CHUNKED : DOWN_CLOSE;
+    case FRAMING_UNTIL_EOF:
+        return r->client_minor ? DOWN_ENCHUNK : DOWN_CLOSE;
     }
     return DOWN_NONE;
 }
@@ -255,8 +262,12 @@ static bool on_head(struct relay *r, struct gather *g, const uint8_t *bytes, con
         forward_interim(r, head, bytes);
         g->go_on = true;
         return true;
-    case HEAD_SWITCH: relay_switch(r, head, bytes, rest, rest_len); return false;
-    case HEAD_MALFORMED: malformed(r, H1_E_NONE); return false;
+    case HEAD_SWITCH:
+        relay_switch(r, head, bytes, rest, rest_len);
+        return false;
+    case HEAD_MALFORMED:
+        malformed(r, H1_E_NONE);
+        return false;
     case HEAD_NO_BODY:
         if (head->status == 101) { /* nobody asked for it (R82), and Go's ReverseProxy does not pass it on */
             relay_switch(r, head, bytes, NULL, 0);
@@ -373,8 +384,8 @@ static size_t may_hold(const struct relay *r, uint64_t remaining) {
 }
 
 static bool may_splice(const struct relay *r) {
-    return r->client && r->x.status && r->x.framing == FRAMING_LENGTH && r->down_framing == DOWN_LENGTH && !r->upstream->stream.ssl &&
-           h1_remaining(r->upstream->h1) >= SPLICE_LEAST && !bytes_left(&r->down);
+    return r->client && r->x.status && r->x.framing == FRAMING_LENGTH && r->down_framing == DOWN_LENGTH &&
+           !r->upstream->stream.ssl && h1_remaining(r->upstream->h1) >= SPLICE_LEAST && !bytes_left(&r->down);
 }
 
 /* Moves body bytes from socket to socket through a pipe. */
@@ -495,7 +506,8 @@ void relay_switch(struct relay *r, const struct h1_head *head, const uint8_t *by
     const struct h1_field *theirs = NULL;
     for (size_t i = 0; i < head->n_fields && !theirs; i++)
         if (head->fields[i].known == H1_N_UPGRADE) theirs = &head->fields[i];
-    bool same = r->x.switched && r->x.write == WRITE_DONE && theirs && r->client && theirs->value.len == strlen(r->upgrade) &&
+    bool same = r->x.switched && r->x.write == WRITE_DONE && theirs && r->client &&
+                theirs->value.len == strlen(r->upgrade) &&
                 strncasecmp((const char *)bytes + theirs->value.off, r->upgrade, theirs->value.len) == 0;
     if (!same) {
         relay_drop_upstream(r, REASON_MALFORMED_RESPONSE);

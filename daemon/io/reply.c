@@ -12,34 +12,46 @@ static const struct {
     [REPLY_BAD_REQUEST] = {400, "Bad Request", "http_request_error", "The request is malformed"},
     [REPLY_DENIED_CLIENT] = {403, "Forbidden", "http_request_denied", "This client may not use the proxy"},
     [REPLY_DENIED_DESTINATION] = {403, "Forbidden", "destination_ip_prohibited", "This destination may not be reached"},
-    [REPLY_AUTH_REQUIRED] = {407, "Proxy Authentication Required", "http_request_denied", "User and password are needed"},
+    [REPLY_AUTH_REQUIRED] = {407, "Proxy Authentication Required", "http_request_denied",
+                             "User and password are needed"},
     [REPLY_HEAD_TIMEOUT] = {408, "Request Timeout", "http_request_error", "The request head took too long"},
-    [REPLY_HEAD_TOO_LARGE] = {431, "Request Header Fields Too Large", "http_request_error", "The request head is too large"},
+    [REPLY_HEAD_TOO_LARGE] = {431, "Request Header Fields Too Large", "http_request_error",
+                              "The request head is too large"},
     [REPLY_TRACE] = {501, "Not Implemented", "http_request_error", "The proxy does not answer TRACE itself"},
     [REPLY_DNS_ERROR] = {502, "Bad Gateway", "dns_error", "The origin's name could not be resolved"},
     [REPLY_DNS_TIMEOUT] = {504, "Gateway Timeout", "dns_timeout", "No name server answered in time"},
     [REPLY_REFUSED] = {502, "Bad Gateway", "connection_refused", "The origin refused the connection"},
     [REPLY_UNREACHABLE] = {502, "Bad Gateway", "destination_ip_unroutable", "The origin cannot be reached"},
-    [REPLY_DIAL_TIMEOUT] = {504, "Gateway Timeout", "connection_timeout", "The origin did not accept a connection in time"},
+    [REPLY_DIAL_TIMEOUT] = {504, "Gateway Timeout", "connection_timeout",
+                            "The origin did not accept a connection in time"},
     [REPLY_TLS_CERTIFICATE] = {502, "Bad Gateway", "tls_certificate_error", "The origin's certificate was refused"},
     [REPLY_TLS_ALERT] = {502, "Bad Gateway", "tls_alert_received", "The origin refused the TLS handshake"},
     [REPLY_TLS_ERROR] = {502, "Bad Gateway", "tls_protocol_error", "The TLS handshake with the origin failed"},
-    [REPLY_TLS_TIMEOUT] = {504, "Gateway Timeout", "connection_timeout", "The TLS handshake with the origin took too long"},
-    [REPLY_TERMINATED] = {502, "Bad Gateway", "connection_terminated", "The origin closed the connection before it answered"},
+    [REPLY_TLS_TIMEOUT] = {504, "Gateway Timeout", "connection_timeout",
+                           "The TLS handshake with the origin took too long"},
+    [REPLY_TERMINATED] = {502, "Bad Gateway", "connection_terminated",
+                          "The origin closed the connection before it answered"},
     [REPLY_MALFORMED] = {502, "Bad Gateway", "http_protocol_error", "The origin's answer is not valid HTTP/1"},
-    [REPLY_RESPONSE_HEAD_TOO_LARGE] = {502, "Bad Gateway", "http_response_header_section_size", "The origin's response head is too large"},
-    [REPLY_UPGRADE_FAILED] = {502, "Bad Gateway", "http_upgrade_failed", "The origin switched to another protocol than was asked for"},
+    [REPLY_RESPONSE_HEAD_TOO_LARGE] = {502, "Bad Gateway", "http_response_header_section_size",
+                                       "The origin's response head is too large"},
+    [REPLY_UPGRADE_FAILED] = {502, "Bad Gateway", "http_upgrade_failed",
+                              "The origin switched to another protocol than was asked for"},
     [REPLY_RESPONSE_TIMEOUT] = {504, "Gateway Timeout", "http_response_timeout", "The origin did not answer in time"},
     [REPLY_WRITE_ERROR] = {502, "Bad Gateway", "connection_write_error", "The request could not be sent to the origin"},
-    [REPLY_CLIENT_GONE] = {502, "Bad Gateway", "http_request_error", "The client closed its side before the answer came"},
+    [REPLY_CLIENT_GONE] = {502, "Bad Gateway", "http_request_error",
+                           "The client closed its side before the answer came"},
     [REPLY_LIMIT] = {503, "Service Unavailable", "connection_limit_reached", "The proxy is at its limit"},
     [REPLY_INTERNAL] = {503, "Service Unavailable", "proxy_internal_error", "The proxy cannot take new work"},
     [REPLY_LOOP] = {508, "Loop Detected", "proxy_loop_detected", "The request leads back to this proxy"},
 };
 
-unsigned reply_status(enum reply_kind k) { return replies[k].status; }
+unsigned reply_status(enum reply_kind k) {
+    return replies[k].status;
+}
 
-static void put_text(struct json_out *o, const char *s) { jo_put(o, s, strlen(s)); }
+static void put_text(struct json_out *o, const char *s) {
+    jo_put(o, s, strlen(s));
+}
 
 static void put_u64(struct json_out *o, uint64_t n) {
     char buf[JSON_U64_MAX];

@@ -24,7 +24,9 @@ static int64_t read_clock(clockid_t id) {
     return (int64_t)ts.tv_sec * SEC(1) + ts.tv_nsec;
 }
 
-mono_ns server_enter(struct server *s) { return s->now = read_clock(CLOCK_MONOTONIC); }
+mono_ns server_enter(struct server *s) {
+    return s->now = read_clock(CLOCK_MONOTONIC);
+}
 
 static void empty_graveyard(struct server *s) {
     for (struct buried *b; (b = SLIST_FIRST(&s->graveyard));) {
@@ -64,8 +66,12 @@ static void on_pool_timer(evutil_socket_t fd, short what, void *arg) {
     server_leave(s);
 }
 
-static mono_ns enter(void *arg) { return server_enter(arg); }
-static void leave(void *arg) { server_leave(arg); }
+static mono_ns enter(void *arg) {
+    return server_enter(arg);
+}
+static void leave(void *arg) {
+    server_leave(arg);
+}
 
 void server_set_delays(struct server *s) {
     s->head_q.after = s->conf->proxy.header_timeout;
@@ -89,9 +95,12 @@ void server_init(struct server *s, struct event_base *base, struct conf *conf) {
         void (*expired)(struct deadline *, void *);
         mono_ns after;
     } queues[] = {
-        {&s->head_q, client_head_expired, 0},       {&s->idle_q, client_idle_expired, 0},
-        {&s->linger_q, client_linger_expired, LINGER_TIME}, {&s->response_q, relay_response_expired, 0},
-        {&s->expect_q, relay_expect_expired, 0},    {&s->grace_q, relay_grace_expired, WRITE_GRACE},
+        {&s->head_q, client_head_expired, 0},
+        {&s->idle_q, client_idle_expired, 0},
+        {&s->linger_q, client_linger_expired, LINGER_TIME},
+        {&s->response_q, relay_response_expired, 0},
+        {&s->expect_q, relay_expect_expired, 0},
+        {&s->grace_q, relay_grace_expired, WRITE_GRACE},
         {&s->drain_q, relay_drain_expired, DRAIN_TIME},
     };
     for (size_t i = 0; i < sizeof queues / sizeof *queues; i++)
@@ -164,7 +173,9 @@ void endpoint_local(int fd, struct endpoint *out) {
     if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) from_sockaddr(&ss, out);
 }
 
-void endpoint_of(const struct sockaddr_storage *ss, struct endpoint *out) { from_sockaddr(ss, out); }
+void endpoint_of(const struct sockaddr_storage *ss, struct endpoint *out) {
+    from_sockaddr(ss, out);
+}
 
 /* Is it one of this host's addresses? Asked only for ports that we listen on at a wildcard. */
 static bool is_local(const struct endpoint *e) {
@@ -199,8 +210,8 @@ bool server_is_own(const struct server *s, const struct endpoint *e) {
 
 struct h1 *server_h1(struct server *s, enum h1_side side) {
     struct h1_limits limits = {
-        .max_head_bytes = side == H1_REQUEST ? s->conf->proxy.max_request_header_bytes
-                                             : s->conf->pool.max_response_header_bytes,
+        .max_head_bytes =
+            side == H1_REQUEST ? s->conf->proxy.max_request_header_bytes : s->conf->pool.max_response_header_bytes,
         .max_fields = side == H1_REQUEST ? 1000 : 65535,
         .max_trailer_bytes = side == H1_REQUEST ? 16384 : s->conf->pool.read_buffer_size,
     };
@@ -262,10 +273,7 @@ void server_closed(struct server *s, struct lifecycle *l, enum close_reason why,
                                           end->received == l->bytes_in + end->unread + 1);
     if (fin_came && !l->fin_received && !l->rst_received) server_event(s, l, EV_FIN_RECEIVED, 0);
     if (end->rst_received && !l->rst_received) server_event(s, l, EV_RST_RECEIVED, 0);
-    struct conn_event ev = {.at_ns = s->now,
-                            .value = end->unread,
-                            .code = (uint16_t)why,
-                            .kind = EV_ENDED,
-                            .framing = (uint8_t)phase};
+    struct conn_event ev = {
+        .at_ns = s->now, .value = end->unread, .code = (uint16_t)why, .kind = EV_ENDED, .framing = (uint8_t)phase};
     ledger_apply(s->ledger, l, &ev);
 }

@@ -16,10 +16,10 @@
 #include "bytes.h"
 #include "conf.h"
 #include "core/h1.h"
+#include "core/idmap.h"
 #include "core/ledger.h"
 #include "core/pool.h"
 #include "deadline.h"
-#include "core/idmap.h"
 #include "log/log.h"
 #include "stream.h"
 
@@ -42,11 +42,11 @@ struct buried {
 /* Numbers that are not sums over records. */
 struct server_gauges {
     unsigned clients_open, clients_peak;
-    uint64_t rejected;              /* client connections turned away: 403 by address, 503 by limit */
-    unsigned tunnels_open;          /* CONNECT and Upgrade */
+    uint64_t rejected;     /* client connections turned away: 403 by address, 503 by limit */
+    unsigned tunnels_open; /* CONNECT and Upgrade */
     uint64_t tunnels_total, tunnel_bytes_in, tunnel_bytes_out; /* from and to the origin */
-    unsigned requests_running;      /* client requests that have no complete response yet */
-    mono_ns last_request;           /* when one last ran: what proxy.drain_quiet looks at */
+    unsigned requests_running;                                 /* client requests that have no complete response yet */
+    mono_ns last_request;                                      /* when one last ran: what proxy.drain_quiet looks at */
 };
 
 /* Pipes for splice(2). How much may lie in one is decided where it is filled. */
@@ -56,11 +56,11 @@ struct splice_pipe {
     size_t size, held; /* bytes in it */
 };
 
-#define SERVER_EVERY MSEC(100)
+#define SERVER_EVERY  MSEC(100)
 #define SCRATCH_LEAST (256u << 10)
-#define PIPE_SIZE (1 << 20)
-#define SPARE_H1 64
-#define PIPES_MAX 64 /* beyond them bodies are copied */
+#define PIPE_SIZE     (1 << 20)
+#define SPARE_H1      64
+#define PIPES_MAX     64 /* beyond them bodies are copied */
 
 struct server {
     struct event_base *base;
@@ -85,11 +85,11 @@ struct server {
     SLIST_HEAD(, buried) graveyard;
     struct event *on_closed; /* NULL, or what is to run within SERVER_EVERY after connections closed */
     uint64_t closed_seen;
-    int dial_result;         /* enum dial_result and words of the dial failure that the pool is being told of */
+    int dial_result; /* enum dial_result and words of the dial failure that the pool is being told of */
     const char *dial_text;
     struct event *pool_timer;
     mono_ns pool_timer_at;
-    bool driving; /* live_drive is on the stack */
+    bool driving;  /* live_drive is on the stack */
     bool draining; /* SIGTERM came */
     bool shedding; /* no new work: the ledger's file is behind */
     /* So far behind that no connection may begin, since its record would need memory. */
@@ -107,10 +107,10 @@ struct server {
     size_t n_own;
     char via[40]; /* our name in Via, unlike that of any other daemon */
 
-    uint8_t *scratch;      /* where reads go, for the length of a callback */
-    uint8_t *client_scratch; /* and those from clients: a write that fails reads the origin's answer at once */
-    size_t scratch_size;     /* of each */
-    struct bytes head_out; /* heads on their way to a socket; empty between callbacks */
+    uint8_t *scratch;                 /* where reads go, for the length of a callback */
+    uint8_t *client_scratch;          /* and those from clients: a write that fails reads the origin's answer at once */
+    size_t scratch_size;              /* of each */
+    struct bytes head_out;            /* heads on their way to a socket; empty between callbacks */
     struct h1 *spare_h1[2][SPARE_H1]; /* by enum h1_side */
     unsigned n_spare_h1[2];
     SLIST_HEAD(, relay) spare_relays;

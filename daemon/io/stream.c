@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-void stream_init(struct stream *s, int fd) { *s = (struct stream){.fd = fd}; }
+void stream_init(struct stream *s, int fd) {
+    *s = (struct stream){.fd = fd};
+}
 
 static enum io_result failed(struct stream *s, int error) {
     if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR) return IO_AGAIN;
@@ -24,9 +26,13 @@ static enum io_result failed(struct stream *s, int error) {
 
 static enum io_result tls_failed(struct stream *s, int ret, int error) {
     switch (SSL_get_error(s->ssl, ret)) {
-    case SSL_ERROR_WANT_READ: return IO_AGAIN;
-    case SSL_ERROR_WANT_WRITE: s->tls_wants_write = true; return IO_AGAIN;
-    case SSL_ERROR_ZERO_RETURN: return IO_CLOSE_NOTIFY;
+    case SSL_ERROR_WANT_READ:
+        return IO_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        s->tls_wants_write = true;
+        return IO_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return IO_CLOSE_NOTIFY;
     case SSL_ERROR_SYSCALL:
         s->tls_failed = true;
         return error ? failed(s, error) : IO_EOF;
@@ -85,12 +91,18 @@ static uint64_t growth(uint64_t total, uint64_t *told) {
     return n;
 }
 
-uint64_t stream_tls_in(struct stream *s) { return growth(BIO_number_read(SSL_get_rbio(s->ssl)), &s->tls_told_in); }
-uint64_t stream_tls_out(struct stream *s) { return growth(BIO_number_written(SSL_get_wbio(s->ssl)), &s->tls_told_out); }
+uint64_t stream_tls_in(struct stream *s) {
+    return growth(BIO_number_read(SSL_get_rbio(s->ssl)), &s->tls_told_in);
+}
+uint64_t stream_tls_out(struct stream *s) {
+    return growth(BIO_number_written(SSL_get_wbio(s->ssl)), &s->tls_told_out);
+}
 
 /* Not SSL_has_pending: that also counts the beginning of a record whose rest is still to
  * come, which an event will announce. Whole records are not read ahead. */
-bool stream_pending(const struct stream *s) { return s->ssl && SSL_pending(s->ssl) > 0; }
+bool stream_pending(const struct stream *s) {
+    return s->ssl && SSL_pending(s->ssl) > 0;
+}
 
 uint64_t stream_unread(const struct stream *s) {
     int n = 0;
@@ -128,8 +140,11 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
     case STATE_CLOSE_WAIT:
     case STATE_LAST_ACK:
     case STATE_CLOSING:
-    case STATE_TIME_WAIT: end->fin_received = !s->shut; break;
-    default: break;
+    case STATE_TIME_WAIT:
+        end->fin_received = !s->shut;
+        break;
+    default:
+        break;
     }
 }
 

@@ -19,14 +19,14 @@ enum io_result {
 };
 
 struct stream {
-    int fd;              /* -1: none */
-    int error;           /* errno of the last IO_ERROR or IO_RESET */
-    SSL *ssl;            /* NULL: plain; owned */
+    int fd;                             /* -1: none */
+    int error;                          /* errno of the last IO_ERROR or IO_RESET */
+    SSL *ssl;                           /* NULL: plain; owned */
     uint64_t tls_told_in, tls_told_out; /* of the socket's bytes, by stream_tls_in and _out */
-    bool tls_wants_write; /* a read waits for writability (renegotiation, key update) */
-    bool tls_failed;     /* a fatal TLS error: no close_notify may be sent */
-    bool reset;          /* a RST came: nothing is sent at close */
-    bool shut;           /* our FIN is out: stream_shut */
+    bool tls_wants_write;               /* a read waits for writability (renegotiation, key update) */
+    bool tls_failed;                    /* a fatal TLS error: no close_notify may be sent */
+    bool reset;                         /* a RST came: nothing is sent at close */
+    bool shut;                          /* our FIN is out: stream_shut */
 };
 
 void stream_init(struct stream *s, int fd);
@@ -57,9 +57,9 @@ struct stream_end {
     bool fin_received; /* the peer's FIN had arrived, read or not */
     bool rst_received;
     uint64_t tls_in, tls_out; /* bytes on the wire that stream_tls_in and _out have not told yet */
-    bool acked_known;  /* the kernel told the following two */
-    uint64_t acked;    /* bytes that the peer's kernel acknowledged */
-    uint64_t received; /* bytes that came, read or not, and 1 for a FIN */
+    bool acked_known;         /* the kernel told the following two */
+    uint64_t acked;           /* bytes that the peer's kernel acknowledged */
+    uint64_t received;        /* bytes that came, read or not, and 1 for a FIN */
 };
 
 /* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */

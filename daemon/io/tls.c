@@ -51,7 +51,8 @@ static void log_key(const SSL *ssl, const char *line) {
     struct tls_client *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     char out[512];
     int n = snprintf(out, sizeof out, "%s\n", line);
-    if (n > 0 && (size_t)n < sizeof out && write(t->keylog_fd, out, (size_t)n) != n) { /* best effort: a debugging aid */
+    if (n > 0 && (size_t)n < sizeof out &&
+        write(t->keylog_fd, out, (size_t)n) != n) { /* best effort: a debugging aid */
     }
 }
 
@@ -87,8 +88,8 @@ struct tls_client *tls_client_new(const char *upstream_ca, bool min_tls13, const
     SSL_CTX_set_app_data(t->ctx, t);
     SSL_CTX_set_min_proto_version(t->ctx, min_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(t->ctx,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION); /* as in Go; a write never has to wait for reading */
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(t->ctx, keep_session);

@@ -48,7 +48,9 @@ static void tunnel_free(struct server *s, void *object) {
     free(t);
 }
 
-static bool holds(const struct way *w) { return bytes_left(&w->held) || (w->pipe && w->pipe->held); }
+static bool holds(const struct way *w) {
+    return bytes_left(&w->held) || (w->pipe && w->pipe->held);
+}
 
 static void set(struct event *ev, bool *is, bool want) {
     if (*is == want) return;
@@ -228,7 +230,8 @@ static void way_init(struct way *w, struct tunnel *t, struct stream *from, struc
 }
 
 void tunnel_start(struct server *s, enum tunnel_kind kind, struct client_conn *c, struct upstream_conn *u,
-                  const void *to_client, size_t to_client_len, size_t ours, const void *to_origin, size_t to_origin_len) {
+                  const void *to_client, size_t to_client_len, size_t ours, const void *to_origin,
+                  size_t to_origin_len) {
     struct tunnel *t = calloc(1, sizeof *t);
     if (!t) abort();
     t->s = s;

@@ -14,7 +14,8 @@ enum tunnel_kind {
  * and `to_origin` are bytes that are to go first; they are copied. The first
  * `ours` of those to the client are an answer of the proxy's. */
 void tunnel_start(struct server *s, enum tunnel_kind kind, struct client_conn *c, struct upstream_conn *u,
-                  const void *to_client, size_t to_client_len, size_t ours, const void *to_origin, size_t to_origin_len);
+                  const void *to_client, size_t to_client_len, size_t ours, const void *to_origin,
+                  size_t to_origin_len);
 
 /* The daemon ends now. */
 void tunnel_shutdown_all(struct server *s);

@@ -30,7 +30,8 @@ static void idle_readable(struct upstream_conn *u) {
     /* The limit of response heads holds from a response's first byte (Go: readLimit). */
     if (size > s->conf->pool.max_response_header_bytes) size = s->conf->pool.max_response_header_bytes;
     switch (stream_read(&u->stream, s->scratch, size < s->scratch_size ? size : s->scratch_size, &got)) {
-    case IO_AGAIN: return; /* TLS: a ticket, a key update */
+    case IO_AGAIN:
+        return; /* TLS: a ticket, a key update */
     case IO_OK:
         server_bytes_in(s, u->life, &u->stream, got);
         upstream_lost(u, exchange_idle_bytes(s->scratch, got), PHASE_IDLE);
@@ -47,7 +48,9 @@ static void idle_readable(struct upstream_conn *u) {
         server_event(s, u->life, EV_RST_RECEIVED, 0);
         upstream_lost(u, REASON_READ_ERROR, PHASE_IDLE);
         return;
-    case IO_ERROR: upstream_lost(u, u->stream.tls_failed ? REASON_TLS_ERROR : REASON_READ_ERROR, PHASE_IDLE); return;
+    case IO_ERROR:
+        upstream_lost(u, u->stream.tls_failed ? REASON_TLS_ERROR : REASON_READ_ERROR, PHASE_IDLE);
+        return;
     }
 }
 
@@ -112,10 +115,8 @@ void upstream_dial(struct server *s, conn_id id, const struct connect_key *key) 
     bool v6 = key->addr[0] == '[';
     memcpy(host, key->addr + v6, n - 2 * v6);
     host[n - 2 * v6] = 0;
-    struct dial_target target = {.host = host,
-                                 .port = (uint16_t)atoi(colon + 1),
-                                 .tls = strcmp(key->scheme, "https") == 0,
-                                 .addr = key->addr};
+    struct dial_target target = {
+        .host = host, .port = (uint16_t)atoi(colon + 1), .tls = strcmp(key->scheme, "https") == 0, .addr = key->addr};
     u->dial = dial_start(s, id, &target, u->life, dialed, u);
 }
 
