@@ -101,6 +101,15 @@ static void give_back_and_close(struct relay *r, enum close_reason why) {
     if (pool_is_reused(s->pool, u->id)) upstream_lost(u, why, PHASE_IDLE);
 }
 
+/* Nobody read it while the request was being finished: what came meanwhile is of no
+ * exchange, and must be seen before a request can be given the connection (R171). */
+static void give_back_and_look(struct relay *r) {
+    struct server *s = r->s;
+    struct upstream_conn *u = r->upstream;
+    give_back(r);
+    if (stream_unread(&u->stream) && pool_is_reused(s->pool, u->id)) upstream_look(u);
+}
+
 /* The response is complete: the connection is kept, or not. False if that depends
  * on the request, which is not written yet. */
 static bool part_with_origin(struct relay *r, bool grace_over) {
@@ -109,7 +118,10 @@ static bool part_with_origin(struct relay *r, bool grace_over) {
     case KEEP_WAIT_WRITE:
         return false;
     case KEEP_YES:
-        give_back(r);
+        if (r->state == RELAY_GRACE)
+            give_back_and_look(r);
+        else
+            give_back(r);
         break;
     case KEEP_NO:
         if (why == REASON_UNSOLICITED_RESPONSE)

@@ -170,9 +170,9 @@ void stream_close(struct stream *s, struct stream_end *end) {
         SSL_free(s->ssl);
         s->ssl = NULL;
     }
-    end->unread = stream_unread(s);
     peer_end(s, end);
     if (s->reset) end->rst_received = true;
+    end->unread = stream_unread(s); /* the last thing before close(): what comes in between is not told */
     close(s->fd);
     s->fd = -1;
 }

@@ -24,7 +24,7 @@ static struct upstream_conn *upstream_new(struct server *s, conn_id id) {
 }
 
 /* Something came while no request was out: the end, or bytes that nobody asked for (R76). */
-static void idle_readable(struct upstream_conn *u) {
+void upstream_look(struct upstream_conn *u) {
     struct server *s = u->s;
     size_t got, size = s->conf->pool.read_buffer_size;
     /* The limit of response heads holds from a response's first byte (Go: readLimit). */
@@ -63,7 +63,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
         if (u->relay)
             relay_readable(u->relay);
         else
-            idle_readable(u);
+            upstream_look(u);
     }
     server_leave(s);
 }

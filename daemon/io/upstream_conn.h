@@ -35,6 +35,10 @@ void upstream_close(struct upstream_conn *u, enum close_reason why, enum close_p
 void upstream_lost(struct upstream_conn *u, enum close_reason why, enum close_phase phase);
 
 /* Reading on or off; bytes that TLS has decrypted already count as readable. */
+/* Reads what came while no request was out: the end, or bytes that nobody asked
+ * for (R76). Either ends the connection, and the pool is told. */
+void upstream_look(struct upstream_conn *u);
+
 void upstream_read_on(struct upstream_conn *u);
 void upstream_read_off(struct upstream_conn *u);
 
