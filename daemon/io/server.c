@@ -268,6 +268,7 @@ void server_closed(struct server *s, struct lifecycle *l, enum close_reason why,
                    const struct stream_end *end) {
     if (end->tls_in) server_event(s, l, EV_BYTES_IN, end->tls_in);
     if (end->tls_out) server_event(s, l, EV_BYTES_OUT, end->tls_out);
+    if (end->read_late) server_event(s, l, EV_BYTES_IN, end->read_late);
     /* The kernel counts a FIN as a byte: the only trace that a RST behind it leaves of it. */
     bool fin_came = end->fin_received || (end->rst_received && end->acked_known && !l->fin_sent_first &&
                                           end->received == l->bytes_in + end->unread + 1);

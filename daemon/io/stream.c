@@ -157,6 +157,7 @@ void stream_reset_at_close(struct stream *s) {
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
     s->tls_failed = true; /* no close_notify: the end is meant to look abrupt */
     setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    s->reset_at_close = true;
 }
 
 void stream_close(struct stream *s, struct stream_end *end) {
@@ -172,7 +173,15 @@ void stream_close(struct stream *s, struct stream_end *end) {
     }
     peer_end(s, end);
     if (s->reset) end->rst_received = true;
-    end->unread = stream_unread(s); /* the last thing before close(): what comes in between is not told */
+    end->unread = stream_unread(s);
+    /* Nothing unread: our FIN goes now, after which the kernel takes no more data.
+     * What slipped in before it is read off, so that close() sends nothing else:
+     * the count decided FIN, and FIN it is. */
+    if (!end->unread && !end->fin_received && !end->rst_received && !s->shut && !s->reset_at_close &&
+        shutdown(s->fd, SHUT_RDWR) == 0) {
+        char late[4096];
+        for (ssize_t n; (n = recv(s->fd, late, sizeof late, MSG_DONTWAIT)) > 0;) end->read_late += (uint64_t)n;
+    }
     close(s->fd);
     s->fd = -1;
 }
