@@ -4,7 +4,9 @@ from .wait import until
 
 LOCAL_FIN, LOCAL_RST, REMOTE_FIN, REMOTE_RST = ("local", "fin"), ("local", "rst"), ("remote", "fin"), ("remote", "rst")
 ENDS = {   # what an origin saw: how the ledger may tell it
-    "F": [LOCAL_FIN], "F>R": [LOCAL_FIN], "R": [LOCAL_RST], "S": [REMOTE_FIN], "X": [REMOTE_RST],
+    "F": [LOCAL_FIN], "F>R": [LOCAL_FIN], "S": [REMOTE_FIN], "X": [REMOTE_RST],
+    # An origin that is sending meets the RST for its later bytes before it has seen the FIN.
+    "R": [LOCAL_RST, LOCAL_FIN],
     "SR": [REMOTE_FIN, LOCAL_RST],     # the origin's FIN, seen or still behind bytes that were never read
 }
 
