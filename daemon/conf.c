@@ -1,5 +1,6 @@
 #include "conf.h"
 #include "conf_values.h"
+#include "core/duration.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -156,7 +157,7 @@ static bool set_number(void *m, const struct param *p, const char *text) {
     int64_t v = 0;
     uint64_t size = 0;
     bool ok = p->type == P_INT        ? value_int(text, &v)
-              : p->type == P_DURATION ? value_duration(text, &v)
+              : p->type == P_DURATION ? duration_parse(text, &v)
                                       : value_size(text, &size);
     if (p->type == P_SIZE) v = size > INT64_MAX ? INT64_MAX : (int64_t)size;
     if (!ok || v < p->min || v > p->max) return false;

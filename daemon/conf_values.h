@@ -1,4 +1,4 @@
-/* The values of parameters as text and back: numbers, durations, sizes, addresses,
+/* The values of parameters as text and back: numbers, sizes, addresses,
  * networks, destinations. Pure; each returns false, and leaves *out alone, if the
  * text is not one. */
 #ifndef CONNLEAK_CONF_VALUES_H
@@ -8,9 +8,6 @@
 
 bool value_bool(const char *text, bool *out); /* true/false, on/off, yes/no, 1/0 */
 bool value_int(const char *text, int64_t *out);
-
-/* Go's ParseDuration without a sign: "1h30m", "1.5s", "250ms", "10us", "5ns", "0". */
-bool value_duration(const char *text, int64_t *out_ns);
 
 /* "4096", "64k", "10m", "1g", with or without a B or iB behind: powers of 1,024. */
 bool value_size(const char *text, uint64_t *out_bytes);

@@ -1,6 +1,7 @@
 #include "crosscheck.h"
 
 #include "commands.h"
+#include "core/duration.h"
 #include "report.h"
 
 #include <errno.h>
@@ -41,30 +42,11 @@ static int complain(const char *fmt, const char *what, const char *why) {
     return EXIT_USAGE;
 }
 
-/* "250ms", "90s", "1m30s", "0": at most a day; nanoseconds, or -1. */
+/* At most a day, so that no sum of times overflows; -1: it is none. */
 static int64_t parse_duration(const char *text) {
-    static const struct {
-        const char *name;
-        int64_t ns;
-    } units[] = {{"ms", MSEC(1)}, {"us", USEC(1)}, {"s", SEC(1)}, {"m", SEC(60)}, {"h", SEC(3600)}};
-    int64_t total = 0;
+    int64_t ns;
 
-    if (!strcmp(text, "0")) return 0;
-    if (!*text) return -1;
-    while (*text) {
-        char *end;
-        double n = strtod(text, &end);
-        size_t u;
-
-        if (end == text || !(n >= 0 && n <= 86400000)) return -1;
-        for (u = 0; u < sizeof units / sizeof *units; u++)
-            if (!strncmp(end, units[u].name, strlen(units[u].name))) break;
-        if (u == sizeof units / sizeof *units || n * (double)units[u].ns > (double)SEC(86400)) return -1;
-        total += (int64_t)(n * (double)units[u].ns);
-        if (total > SEC(86400)) return -1;
-        text = end + strlen(units[u].name);
-    }
-    return total;
+    return duration_parse(text, &ns) && ns <= SEC(86400) ? ns : -1;
 }
 
 static bool check_options(const struct options *o) {

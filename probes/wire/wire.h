@@ -5,7 +5,7 @@
  *
  *     w = wire_new(&limits);
  *     for each segment:  wire_feed(w, &seg);  while ((rec = wire_next(w))) { ...; wire_record_free(&rec); }
- *     wire_finish(w, now);                    while ((rec = wire_next(w))) ...
+ *     wire_finish(w);                         while ((rec = wire_next(w))) ...
  *     wire_free(&w);
  *
  * What cannot be known stays unknown: bits of lifecycle.known are off, and

@@ -1,6 +1,7 @@
 /* The configuration: the table, the file, --set, the checks, SIGHUP. */
 #include "conf.h"
 #include "conf_values.h"
+#include "core/duration.h"
 #include "tap.h"
 
 #include <sys/stat.h>
@@ -52,7 +53,7 @@ static bool set_refused(const char *set, const char *want) {
 
 static int64_t ns_of(const char *text) {
     int64_t ns = -1;
-    return value_duration(text, &ns) ? ns : -1;
+    return duration_parse(text, &ns) ? ns : -1;
 }
 static int64_t bytes_of(const char *text) {
     uint64_t n;
