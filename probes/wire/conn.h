@@ -177,6 +177,7 @@ struct conn {
     uint64_t n_answered;     /* of them: whose answer is complete, or was lost */
     char *host, *user_agent; /* NULL: not seen */
     struct wire_tls *tls;
+    struct transcript *transcript; /* NULL: none is kept */
     char history[31];
 } __attribute__((aligned(64)));
 
@@ -213,6 +214,7 @@ struct wire {
     uint32_t *tombs; /* hashes of connections that ended not long ago */
 
     size_t held_bytes;
+    size_t transcript_bytes; /* stored so far, of limits.transcript_bytes */
     struct h1 *spare[2][32]; /* parsers that nobody uses */
     unsigned n_spare[2];
 
@@ -266,6 +268,14 @@ void history_add(struct conn *c, unsigned from, char letter);
 void history_count(struct conn *c, unsigned from, char letter, uint64_t count); /* at 1, 10, 100, ... */
 void zeek_segment(struct conn *c, unsigned from, const struct wire_segment *s);
 const char *zeek_conn_state(const struct conn *c);
+
+/* transcript.c: each does nothing where no transcript is kept. */
+void transcript_begin(struct wire *w, struct conn *c);
+void transcript_piece(struct wire *w, struct conn *c, unsigned from, const struct piece *p);
+void transcript_mark(struct conn *c, enum wire_mark_kind kind, uint64_t off, uint64_t end, uint64_t exchange,
+                     const struct piece *p);
+void transcript_window(struct conn *c, unsigned from, int64_t at_ns, uint64_t edge);
+struct wire_transcript *transcript_end(struct conn *c); /* the caller's */
 
 /* record.c */
 struct wire_record *record_make(const struct wire *w, struct conn *c);

@@ -327,7 +327,8 @@ static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_
 }
 
 static void begin_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
-                          struct h1_span user_agent, const struct piece *p) {
+                          struct h1_span user_agent, uint64_t raw, const struct piece *p) {
+    uint64_t ends = c->dir[c->client].next - p->len;
     bool closes = head->conn_close || (head->minor == 0 && !head->conn_keep_alive);
     struct kept_exchange *x = keep_exchange(w, c);
     uint64_t length = 0;
@@ -347,6 +348,7 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     c->expects = head->expect_continue && (framing == FRAMING_CHUNKED || length > 0);
     if (head->target.len > 7 && !memcmp(message + head->target.off, "http://", 7)) c->proxy_form = true;
     keep_names(c, head, message, user_agent);
+    if (c->transcript) transcript_mark(c, MARK_REQUEST, ends - raw, ends, c->n_exchanges - 1, p);
     if (x) {
         x->request_ns = p->at_ns;
         x->request_packet = p->packet;
@@ -360,6 +362,10 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
 static void end_response(struct conn *c, uint64_t at, int64_t at_ns) {
     struct kept_exchange *x = answering(c);
 
+    if (c->transcript) {
+        struct piece last = {.at_ns = at_ns};
+        transcript_mark(c, MARK_RESPONSE_DONE, at, at, c->n_answered, &last);
+    }
     c->response_end = at;
     c->done_ns = at_ns;
     if (x) {
@@ -381,6 +387,9 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     struct kept_exchange *x;
     bool switches = head->status == 101 || (asked & PEND_CONNECT && head->status >= 200 && head->status < 300);
 
+    if (c->transcript)
+        transcript_mark(c, head->status < 200 && head->status != 101 ? MARK_INTERIM : MARK_RESPONSE, begins, ends,
+                        c->n_answered, p);
     if (head->status < 200 && head->status != 101) {
         enter_body(w, c, server, FRAMING_NONE, 0);
         return;
@@ -436,7 +445,7 @@ static void begin_message(struct wire *w, struct conn *c, unsigned from, const s
     uint64_t ends = c->dir[from].next - p->len;
 
     if (from == c->client)
-        begin_request(w, c, head, message, user_agent, p);
+        begin_request(w, c, head, message, user_agent, raw, p);
     else
         begin_response(w, c, head, p, ends - raw, ends);
 }
@@ -667,6 +676,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
 void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p) {
     unsigned idle = 0; /* steps that took nothing: from one way of reading to another, and never in a circle */
 
+    if (c->transcript) transcript_piece(w, c, from, &p);
     while (p.len && idle < 8) {
         uint64_t before = p.len;
         read_some(w, c, from, &p);

@@ -408,6 +408,7 @@ struct wire_record *record_make(const struct wire *w, struct conn *c) {
     l->fin_received = server_dir(c)->fin_packet != 0;
     if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_RST_SENT | KNOW_RST_RECEIVED;
     fill_phase(l, c, &r->evidence);
+    r->transcript = transcript_end(c);
     if (r->evidence.tls) l->tls_version = tls_version_name(r->evidence.tls->version);
     if (r->evidence.host && !c->proxy_form) {
         r->key = (struct life_key){"http", r->evidence.host, "", 1};

@@ -268,6 +268,7 @@ static void take_window(struct conn *c, unsigned from, const struct wire_segment
     if (window > d->window_max) d->window_max = window;
     edge = o->acked + window;
     if (edge > d->edge) d->edge = edge;
+    if (c->transcript) transcript_window(c, from, s->at_ns, edge);
 }
 
 /* Bytes that come this long after later ones were sent again, not overtaken: as in

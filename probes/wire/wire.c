@@ -35,6 +35,8 @@ static void conn_clear(struct wire *w, struct conn *c) {
     free(c->host);
     free(c->user_agent);
     free(c->tls);
+    struct wire_transcript *t = transcript_end(c);
+    wire_transcript_free(&t);
 }
 
 void wire_free(struct wire **wp) {
@@ -180,6 +182,7 @@ static uint32_t begin(struct wire *w, unsigned from, const struct wire_segment *
         c->incomplete |= INCOMPLETE_START;
         c->requests_lost = c->responses_lost = true;
     }
+    if (w->limits.transcript_bytes) transcript_begin(w, c);
     table_add(w, index);
     if (++w->totals.open > w->totals.open_peak) w->totals.open_peak = w->totals.open;
     return index;
@@ -310,6 +313,7 @@ void wire_record_free(struct wire_record **rp) {
     free((*rp)->evidence.host);
     free((*rp)->evidence.user_agent);
     free((*rp)->evidence.exchanges);
+    wire_transcript_free(&(*rp)->transcript);
     free(*rp);
     *rp = NULL;
 }

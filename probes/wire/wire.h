@@ -14,6 +14,7 @@
 #define CONNLEAK_WIRE_H
 
 #include "evidence.h"
+#include "transcript.h"
 
 #include <stddef.h>
 
@@ -50,6 +51,7 @@ struct wire_limits {
     uint32_t lingering;      /* ended connections kept in wait for their last packets */
     int64_t linger_ns;       /* and for how long */
     bool exchanges;          /* keep evidence.exchanges */
+    size_t transcript_bytes; /* keep transcripts, with at most so many bytes of all messages together; 0: none */
 };
 #define WIRE_LIMITS_DEFAULT                                                                                            \
     {                                                                                                                  \
@@ -62,6 +64,7 @@ struct wire_record {
     struct lifecycle life;
     struct life_key key; /* life.key points at it, where a Host was seen */
     struct wire_evidence evidence;
+    struct wire_transcript *transcript; /* what was said, byte for byte; NULL unless limits.transcript_bytes asks for it */
 };
 
 struct wire_totals {
