@@ -14,6 +14,8 @@ import subprocess
 
 import pytest
 
+from test_schemas import check
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
 CONNLEAK = BUILD / "connleak"
@@ -261,7 +263,10 @@ def test_json_is_one_object_that_adds_up():
     run = subprocess.run([CONNLEAK, "analyze", "--json", CAPTURES / "refused-go.pcap", CAPTURES / "304-curl-nginx.pcap"],
                          capture_output=True, text=True)
     doc = json.loads(run.stdout)
-    assert run.returncode == 0 and doc["schema"] == "connleak.analysis/1" and doc["findings"] is None
+    check(doc, "connleak.analysis-1")
+    for record in doc["connections"]:
+        check(record, "connleak.conn-1")
+    assert run.returncode == 0 and list(doc)[:2] == ["schema", "connections"]
     assert [c["faults"] for c in doc["captures"]] == [[], []] and doc["captures"][0]["link_type"] == "EN10MB"
     assert doc["packets"]["all"] == sum(c["packets"] for c in doc["captures"])
     assert doc["totals"]["connections"] == len(doc["connections"]) == 5
