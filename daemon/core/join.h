@@ -113,8 +113,9 @@ enum join_blind {
     JOIN_BLIND_END = 1 << 1,   /* it was open when the capture ended, or its end was not captured */
     JOIN_BLIND_GAPS = 1 << 2,  /* bytes or a direction are missing */
     JOIN_BLIND_CUT = 1 << 3,   /* packets were cut by the snap length */
+    JOIN_BLIND_ALL = 1 << 4,   /* none of it is there, and the capture lost packets: there is no view */
 };
-#define N_JOIN_BLINDS 4
+#define N_JOIN_BLINDS 5
 
 /* What the capture shows. Times are the capture's. */
 struct join_view {
@@ -146,6 +147,7 @@ struct join_difference {
 struct join_result {
     enum join_verdict verdict; /* AGREE, DISAGREE, INCOMPLETE or EXPLAINED */
     uint32_t compared;         /* bits 1 << enum join_field */
+    uint32_t blind;            /* INCOMPLETE: enum join_blind, why */
     uint32_t n;
     struct join_difference diff[N_JOIN_FIELDS]; /* disagreements first */
     int64_t opened_apart_ns, closed_apart_ns;   /* ledger - capture; 0 where not compared */
@@ -156,16 +158,15 @@ void join_compare(const struct join_claim *claim, const struct join_view *view, 
 /* A life that is on one side only: is that a fault, or could the other side not have it? */
 enum join_absence {
     JOIN_ABSENT_WRONGLY,  /* it should have been there: counts as a disagreement */
-    JOIN_ABSENT_ENDPOINT, /* the other side has nothing of that address */
+    JOIN_ABSENT_LOSS,     /* the capture lost packets: perhaps all of these. Incomplete, JOIN_BLIND_ALL */
+    JOIN_ABSENT_ENDPOINT, /* the other side has nothing of that address: this and what follows is not compared */
     JOIN_ABSENT_TIME,     /* it lies outside the time that the other side covers */
-    JOIN_ABSENT_LOSS,     /* the capture lost packets enough to have lost this */
     JOIN_ABSENT_REFUSED,  /* the kernel refused it: the program that listens was never told */
 };
 #define N_JOIN_ABSENCES (JOIN_ABSENT_REFUSED + 1)
-const char *join_absence_name(enum join_absence a); /* "wrongly", "endpoint", "time", "lost_packets", "refused" */
+const char *join_absence_name(enum join_absence a); /* "wrongly", "lost_packets", "endpoint", "time", "refused" */
 
-/* The fewest packets that a connection like this can have been; of the packets
- * that a capture lost, each absent one uses up as many. */
+/* The fewest packets that a connection like this can have been. */
 uint64_t join_least_packets(const struct join_claim *claim);
 
 /* seen: the capture has connections to that address. */

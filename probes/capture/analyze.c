@@ -3,16 +3,17 @@
 #include "capture/evidence_json.h"
 #include "capture/filter.h"
 #include "commands.h"
+#include "core/duration.h"
 #include "record/conn_json.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct analysis {
     enum output output;
-    const char *interface, *capture_filter;
+    const char *interface, *ports, *capture_filter;
+    struct live_until until;
     const char **files;
     size_t n_files;
     struct capture *capture;
@@ -27,18 +28,13 @@ struct analysis {
     bool exchanges, faulty;
 };
 
-static struct capture *interrupted; /* for the signal handler */
-
-static void on_signal(int sig) {
-    (void)sig;
-    if (interrupted) capture_stop(interrupted);
-}
+static volatile sig_atomic_t stopped;
 
 static void help(void) {
     const char *name, *text;
 
     fputs("Usage: connleak analyze [--table|--json|--jsonl] FILE...\n"
-          "       connleak analyze [--table|--json|--jsonl] --interface IF [--capture-filter EXPR]\n"
+          "       connleak analyze [--table|--json|--jsonl] --interface IF [--duration D] [--port P,...]\n"
           "\n"
           "Says of each TCP connection how it was used and how it ended: requests and reuse,\n"
           "who closed it and how, resets and their cause, responses given up early.\n"
@@ -51,7 +47,9 @@ static void help(void) {
           "  --filter EXPR      only these connections: --filter 'rst_sent and requests > 1'\n"
           "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
-          "  --capture-filter E what to capture, as in pcap-filter(7); default: tcp\n"
+          "  --duration D       or for so long: 90s, 5m\n"
+          "  --port P,...       of that, only these TCP ports: 8080,9000-9010\n"
+          "  --capture-filter E or what this says, as in pcap-filter(7)\n"
           "\n"
           "EXPR joins comparisons (= != < <= > >= ~) by and, or, not and ( ). Its fields:\n",
           stdout);
@@ -65,6 +63,18 @@ static int usage(const char *fmt, const char *what) {
     fprintf(stderr, fmt, what);
     fputs("; connleak analyze --help says more\n", stderr);
     return EXIT_USAGE;
+}
+
+static int check(const struct analysis *a) {
+    if (!a->interface && a->n_files == 0) return usage("%s", "a FILE or --interface is needed");
+    if (a->interface && a->n_files) return usage("either files or --interface %s, not both", a->interface);
+    if (a->interface && a->ports && a->capture_filter)
+        return usage("%s", "either --port or --capture-filter, not both");
+    if (!a->interface && (a->ports || a->capture_filter || a->until.duration_ns))
+        return usage("%s is for --interface alone", a->ports            ? "--port"
+                                                    : a->capture_filter ? "--capture-filter"
+                                                                        : "--duration");
+    return -1;
 }
 
 /* -1: go on. */
@@ -101,6 +111,13 @@ static int parse(struct analysis *a, int argc, char **argv) {
         } else if (!strcmp(arg, "--interface") || !strcmp(arg, "-i")) {
             if (++i == argc) return usage("%s needs the name of an interface", arg);
             a->interface = argv[i];
+        } else if (!strcmp(arg, "--duration")) {
+            if (++i == argc) return usage("%s needs a time such as 90s or 5m", arg);
+            if (!duration_parse(argv[i], &a->until.duration_ns) || a->until.duration_ns == 0)
+                return usage("--duration: expected a time such as 90s or 5m, found \"%s\"", argv[i]);
+        } else if (!strcmp(arg, "--port")) {
+            if (++i == argc) return usage("%s needs ports such as 80,443,8000-8010", arg);
+            a->ports = argv[i];
         } else if (!strcmp(arg, "--capture-filter")) {
             if (++i == argc) return usage("%s needs an expression as in pcap-filter(7)", arg);
             a->capture_filter = argv[i];
@@ -108,10 +125,7 @@ static int parse(struct analysis *a, int argc, char **argv) {
             return usage("unknown option %s", arg);
         }
     }
-    if (!a->interface && a->n_files == 0) return usage("%s", "a FILE or --interface is needed");
-    if (a->interface && a->n_files) return usage("either files or --interface %s, not both", a->interface);
-    if (a->capture_filter && !a->interface) return usage("%s", "--capture-filter is for --interface alone");
-    return -1;
+    return check(a);
 }
 
 static void put_record(struct analysis *a, const struct wire_record *r) {
@@ -299,9 +313,8 @@ static void tell_faults(struct analysis *a) {
 static bool open_capture(struct analysis *a) {
     char error[CAPTURE_TEXT];
 
-    a->capture =
-        a->interface ? capture_open_live(a->interface, a->capture_filter ? a->capture_filter : "tcp", 262144, error)
-                     : capture_open(a->files, a->n_files, error);
+    a->capture = a->interface ? capture_open_live(a->interface, a->ports, a->capture_filter, error)
+                              : capture_open(a->files, a->n_files, error);
     if (!a->capture) fprintf(stderr, "connleak: %s\n", error);
     return a->capture != NULL;
 }
@@ -316,7 +329,7 @@ static void run(struct analysis *a) {
         take_records(a);
         if (++turn % 512 == 0) progress_show(&a->progress, a->capture, a->wire);
         if (step == CAPTURE_WAIT) out_flush(&a->out);
-    } while (step != CAPTURE_END && !a->out.error);
+    } while (step != CAPTURE_END && !(a->interface && live_is_over(&a->until, step)) && !a->out.error);
     progress_end(&a->progress);
     wire_finish(a->wire);
 }
@@ -341,9 +354,9 @@ int analyze_main(int argc, char **argv) {
     code = EXIT_USAGE;
     if (!open_capture(&a)) goto done;
     if (a.interface) {
-        interrupted = a.capture;
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
+        a.until.stop = &stopped;
+        live_catch(&stopped);
+        fprintf(stderr, "connleak: capturing on %s%s\n", a.interface, a.until.duration_ns ? "" : " until interrupted");
     }
     limits.exchanges = a.exchanges;
     a.wire = wire_new(&limits);

@@ -3,7 +3,6 @@
 #include "capture/file.h"
 #include "capture/live.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@ struct capture {
     size_t n_files;
     struct live *live;
     uint64_t packets;
-    volatile sig_atomic_t stop;
 };
 
 struct capture *capture_open(const char *const *paths, size_t n, char error[CAPTURE_TEXT]) {
@@ -41,7 +39,7 @@ struct capture *capture_open(const char *const *paths, size_t n, char error[CAPT
     return c;
 }
 
-struct capture *capture_open_live(const char *interface, const char *filter, uint32_t snaplen,
+struct capture *capture_open_live(const char *interface, const char *ports, const char *filter,
                                   char error[CAPTURE_TEXT]) {
     struct capture *c = calloc(1, sizeof *c);
 
@@ -49,7 +47,7 @@ struct capture *capture_open_live(const char *interface, const char *filter, uin
         snprintf(error, CAPTURE_TEXT, "no memory");
         return NULL;
     }
-    c->live = live_open(interface, filter, snaplen, error);
+    c->live = live_open(interface, ports, filter, error);
     if (!c->live) capture_close(&c);
     return c;
 }
@@ -63,11 +61,6 @@ void capture_close(struct capture **cp) {
     live_close(&c->live);
     free(c);
     *cp = NULL;
-}
-
-void capture_stop(struct capture *c) {
-    c->stop = 1;
-    if (c->live) live_stop(c->live);
 }
 
 /* A fault is told once; then the file has ended. */
@@ -110,10 +103,6 @@ static size_t one_of_many(struct capture *c, struct capture_packet *out, enum ca
 size_t capture_next_some(struct capture *c, struct capture_packet *out, size_t max, enum capture_step *step) {
     size_t n;
 
-    if (c->stop) {
-        *step = CAPTURE_END;
-        return 0;
-    }
     if (c->live)
         n = (*step = live_next(c->live, out)) == CAPTURE_PACKET;
     else if (c->n_files == 1)

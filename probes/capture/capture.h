@@ -36,8 +36,10 @@ struct capture;
  * NULL with one line in `error` that names the file and what was expected. */
 struct capture *capture_open(const char *const *paths, size_t n, char error[CAPTURE_TEXT]);
 
-/* Opens an interface ("any": all), filter in pcap-filter(7)'s language or NULL. */
-struct capture *capture_open_live(const char *interface, const char *filter, uint32_t snaplen,
+/* Opens an interface ("any": all). What is captured: `filter` in pcap-filter(7)'s
+ * language, or where that is NULL TCP on `ports` ("80,443,8000-8010"; NULL: all of
+ * them), behind a VLAN tag too. */
+struct capture *capture_open_live(const char *interface, const char *ports, const char *filter,
                                   char error[CAPTURE_TEXT]);
 void capture_close(struct capture **cp);
 
@@ -49,9 +51,6 @@ size_t capture_next_some(struct capture *c, struct capture_packet *out, size_t m
 
 /* A hint between two of them, while the packets at hand are worked on: once for each. */
 void capture_look_ahead(struct capture *c);
-
-/* Makes capture_next return CAPTURE_END soon; may be called from a signal handler. */
-void capture_stop(struct capture *c);
 
 /* What was read of each source. */
 struct capture_source {

@@ -1,5 +1,7 @@
 #include "capture/feed.h"
 
+#include <time.h>
+
 #define BATCH 32 /* packets whose connections are fetched from memory at once */
 
 static void count(struct feed_counts *n, enum link_verdict v, const struct capture_packet *p) {
@@ -45,4 +47,42 @@ enum capture_step feed_some(struct capture *c, struct wire *w, struct feed_count
         wire_feed_prepared(w, &segments[i]);
     }
     return CAPTURE_PACKET;
+}
+
+/* ---- the end of a live capture ---- */
+
+#define DRAIN_FOR   SEC(1)
+#define DRAIN_WAITS 3 /* the kernel hands packets over in blocks, and may keep one for as long as a wait */
+
+static volatile sig_atomic_t *caught;
+
+static void on_signal(int sig) {
+    (void)sig;
+    if (*caught < 2) ++*caught;
+}
+
+void live_catch(volatile sig_atomic_t *stop) {
+    struct sigaction count = {.sa_handler = on_signal};
+
+    caught = stop;
+    sigaction(SIGINT, &count, NULL);
+    sigaction(SIGTERM, &count, NULL);
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return SEC(t.tv_sec) + t.tv_nsec;
+}
+
+bool live_is_over(struct live_until *u, enum capture_step step) {
+    int64_t now = now_ns();
+    int signals = u->stop ? *u->stop : 0;
+
+    if (!u->began_ns) u->began_ns = now;
+    if (!u->ends_ns && (signals || (u->duration_ns && now - u->began_ns >= u->duration_ns)))
+        u->ends_ns = now + DRAIN_FOR;
+    u->waits = step == CAPTURE_WAIT ? u->waits + 1 : 0;
+    return u->ends_ns && (u->waits >= DRAIN_WAITS || now >= u->ends_ns || signals > 1);
 }

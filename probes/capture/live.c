@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUFFER_BYTES (32 << 20) /* of the kernel, per interface: a burst of a tenth of a second at 2.5 Gbit/s */
-#define WAIT_MS      100
+#define BUFFER_BYTES  (32 << 20) /* of the kernel, per interface: a burst of a tenth of a second at 2.5 Gbit/s */
+#define WAIT_MS       100
+#define WHOLE_PACKETS 262144
+#define FILTER_ROOM   512
 
 struct live {
     pcap_t *pcap;
@@ -25,12 +27,63 @@ static int32_t link_type_of(int dlt) {
     return dlt;
 }
 
-static bool set_up(struct live *l, uint32_t snaplen, const char *filter, char *error) {
-    char why[PCAP_ERRBUF_SIZE] = "";
+/* "80,8000-8010" as "tcp and (port 80 or portrange 8000-8010)"; false: they are no ports. */
+static bool ports_filter(const char *ports, char *out, size_t room) {
+    size_t len = (size_t)snprintf(out, room, "tcp and (");
+
+    for (const char *p = ports; len < room; p++) {
+        char *end;
+        unsigned long from = strtoul(p, &end, 10), to = from;
+
+        if (*p < '0' || *p > '9') return false;
+        if (*end == '-') {
+            p = end + 1;
+            to = strtoul(p, &end, 10);
+            if (*p < '0' || *p > '9') return false;
+        }
+        if (from < 1 || to > 65535 || from > to || (*end && *end != ',')) return false;
+        len += (size_t)snprintf(out + len, room - len, "portrange %lu-%lu%s", from, to, *end ? " or " : ")");
+        p = end;
+        if (!*p) return len < room;
+    }
+    return false;
+}
+
+/* Behind a VLAN tag too, where the link layer has such. */
+static int compile_tagged(struct live *l, struct bpf_program *program, const char *filter) {
+    char both[2 * FILTER_ROOM + 32];
+
+    snprintf(both, sizeof both, "(%s) or (vlan and (%s))", filter, filter);
+    return pcap_compile(l->pcap, program, both, 1, PCAP_NETMASK_UNKNOWN);
+}
+
+static bool set_filter(struct live *l, const char *ports, const char *filter, char *error) {
+    char ours[FILTER_ROOM] = "tcp";
     struct bpf_program program;
+    int rc = -1;
+
+    if (!filter) {
+        if (ports && !ports_filter(ports, ours, sizeof ours)) {
+            snprintf(error, CAPTURE_TEXT, "ports: expected some such as 80,443,8000-8010, found \"%.100s\"", ports);
+            return false;
+        }
+        rc = compile_tagged(l, &program, ours);
+        filter = ours;
+    }
+    if (rc < 0) rc = pcap_compile(l->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN);
+    if (rc == 0) {
+        rc = pcap_setfilter(l->pcap, &program);
+        pcap_freecode(&program);
+    }
+    if (rc < 0) snprintf(error, CAPTURE_TEXT, "capture filter \"%.100s\": %.100s", filter, pcap_geterr(l->pcap));
+    return rc >= 0;
+}
+
+static bool set_up(struct live *l, char *error) {
+    char why[PCAP_ERRBUF_SIZE] = "";
     int rc;
 
-    pcap_set_snaplen(l->pcap, (int)snaplen);
+    pcap_set_snaplen(l->pcap, WHOLE_PACKETS);
     pcap_set_promisc(l->pcap, 0);
     pcap_set_timeout(l->pcap, WAIT_MS);
     pcap_set_buffer_size(l->pcap, BUFFER_BYTES);
@@ -52,18 +105,10 @@ static bool set_up(struct live *l, uint32_t snaplen, const char *filter, char *e
         snprintf(error, CAPTURE_TEXT, "%s: %.200s", l->interface, why);
         return false;
     }
-    if (!filter) return true;
-    if (pcap_compile(l->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
-        snprintf(error, CAPTURE_TEXT, "capture filter \"%s\": %s", filter, pcap_geterr(l->pcap));
-        return false;
-    }
-    rc = pcap_setfilter(l->pcap, &program);
-    pcap_freecode(&program);
-    if (rc < 0) snprintf(error, CAPTURE_TEXT, "capture filter \"%s\": %s", filter, pcap_geterr(l->pcap));
-    return rc >= 0;
+    return true;
 }
 
-struct live *live_open(const char *interface, const char *filter, uint32_t snaplen, char error[CAPTURE_TEXT]) {
+struct live *live_open(const char *interface, const char *ports, const char *filter, char error[CAPTURE_TEXT]) {
     struct live *l = calloc(1, sizeof *l);
     char why[PCAP_ERRBUF_SIZE] = "";
 
@@ -77,7 +122,7 @@ struct live *live_open(const char *interface, const char *filter, uint32_t snapl
         snprintf(error, CAPTURE_TEXT, "%s: %.200s", interface, why);
         goto fail;
     }
-    if (set_up(l, snaplen, filter, error)) return l;
+    if (set_up(l, error) && set_filter(l, ports, filter, error)) return l;
 fail:
     live_close(&l);
     return NULL;
@@ -122,10 +167,6 @@ enum capture_step live_next(struct live *l, struct capture_packet *out) {
     if (l->packets == 1) l->first_ns = out->at_ns;
     l->last_ns = out->at_ns;
     return CAPTURE_PACKET;
-}
-
-void live_stop(struct live *l) {
-    pcap_breakloop(l->pcap);
 }
 
 void live_source(const struct live *l, struct capture_source *out) {

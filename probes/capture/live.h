@@ -6,10 +6,9 @@
 
 struct live;
 
-struct live *live_open(const char *interface, const char *filter, uint32_t snaplen, char error[CAPTURE_TEXT]);
+struct live *live_open(const char *interface, const char *ports, const char *filter, char error[CAPTURE_TEXT]);
 void live_close(struct live **lp);
 enum capture_step live_next(struct live *l, struct capture_packet *out);
-void live_stop(struct live *l); /* async-signal-safe */
 void live_source(const struct live *l, struct capture_source *out);
 
 #endif

@@ -6,19 +6,19 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char usage_text[] =
-    "usage: connleak crosscheck --pcap FILE...|--interface IF [--duration D]\n"
+    "usage: connleak crosscheck --pcap FILE...|--interface IF [--port P,...] [--duration D]\n"
     "                           --ledger FILE|--admin HOST:PORT [--slack D] [--json]\n"
     "\n"
     "Holds a daemon's ledger against a capture of the same time, connection by connection.\n"
     "\n"
     "  --pcap FILE...     captures (pcap or pcapng, gzip or not), read as one; - is stdin\n"
     "  --interface IF     capture live (any: all interfaces) until interrupted\n"
+    "  --port P,...       of that, only these TCP ports: 8080,9000-9010; default: all\n"
     "  --duration D       capture live for so long (90s, 5m, ...)\n"
     "  --ledger FILE      connleak.conn/1 records, one a line: the daemon's ledger.file\n"
     "  --admin HOST:PORT  the same from a running daemon\n"
@@ -30,7 +30,7 @@ static const char usage_text[] =
 struct options {
     const char **pcap;
     size_t n_pcap;
-    const char *interface, *ledger, *admin;
+    const char *interface, *ports, *ledger, *admin;
     int64_t duration_ns, slack_ns;
     bool json;
 };
@@ -58,23 +58,20 @@ static bool check_options(const struct options *o) {
         complain("%s%s", "expected one of --ledger FILE and --admin HOST:PORT", "");
         return false;
     }
-    if (o->duration_ns && !o->interface) {
-        complain("%s%s", "--duration goes with --interface", "");
+    if ((o->duration_ns || o->ports) && !o->interface) {
+        complain("%s goes with --interface%s", o->ports ? "--port" : "--duration", "");
         return false;
     }
     return true;
 }
 
-enum { OPT_PCAP = 256, OPT_INTERFACE, OPT_DURATION, OPT_LEDGER, OPT_ADMIN, OPT_SLACK, OPT_JSON, OPT_HELP };
-static const struct option long_options[] = {{"pcap", required_argument, NULL, OPT_PCAP},
-                                             {"interface", required_argument, NULL, OPT_INTERFACE},
-                                             {"duration", required_argument, NULL, OPT_DURATION},
-                                             {"ledger", required_argument, NULL, OPT_LEDGER},
-                                             {"admin", required_argument, NULL, OPT_ADMIN},
-                                             {"slack", required_argument, NULL, OPT_SLACK},
-                                             {"json", no_argument, NULL, OPT_JSON},
-                                             {"help", no_argument, NULL, OPT_HELP},
-                                             {NULL, 0, NULL, 0}};
+enum { OPT_PCAP = 256, OPT_INTERFACE, OPT_PORT, OPT_DURATION, OPT_LEDGER, OPT_ADMIN, OPT_SLACK, OPT_JSON, OPT_HELP };
+static const struct option long_options[] = {
+    {"pcap", required_argument, NULL, OPT_PCAP},     {"interface", required_argument, NULL, OPT_INTERFACE},
+    {"port", required_argument, NULL, OPT_PORT},     {"duration", required_argument, NULL, OPT_DURATION},
+    {"ledger", required_argument, NULL, OPT_LEDGER}, {"admin", required_argument, NULL, OPT_ADMIN},
+    {"slack", required_argument, NULL, OPT_SLACK},   {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0}};
 
 /* EXIT_FINE: go on; -1: help was asked for and given; else the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
@@ -92,6 +89,9 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_INTERFACE:
             o->interface = optarg;
+            break;
+        case OPT_PORT:
+            o->ports = optarg;
             break;
         case OPT_LEDGER:
             o->ledger = optarg;
@@ -126,19 +126,12 @@ static int parse_options(int argc, char **argv, struct options *o) {
 
 static volatile sig_atomic_t stopped;
 
-static void stop_live(int sig) {
-    (void)sig;
-    stopped = 1;
-}
-
-#define WHOLE_PACKETS 262144
 static struct capture *open_capture(const struct options *o) {
     char error[CAPTURE_TEXT] = "";
-    struct sigaction stop = {.sa_handler = stop_live};
     struct capture *c;
 
     if (o->interface)
-        c = capture_open_live(o->interface, "tcp", WHOLE_PACKETS, error);
+        c = capture_open_live(o->interface, o->ports, NULL, error);
     else
         c = capture_open(o->pcap, o->n_pcap, error);
     if (!c) {
@@ -146,8 +139,7 @@ static struct capture *open_capture(const struct options *o) {
         return NULL;
     }
     if (o->interface) {
-        sigaction(SIGINT, &stop, NULL);
-        sigaction(SIGTERM, &stop, NULL);
+        live_catch(&stopped);
         fprintf(stderr, "connleak crosscheck: capturing on %s%s\n", o->interface,
                 o->duration_ns ? "" : " until interrupted");
     }
@@ -209,19 +201,21 @@ static void count_lost(struct report *r) {
         r->lost += s.dropped;
         r->lost_counted &= s.dropped_known;
     }
-    if (!r->lost_counted && r->views->gaps > r->lost) r->lost = r->views->gaps;
+    if (r->views->gaps <= r->lost) return;
+    r->lost = r->views->gaps; /* a hole is a packet at least, whatever was counted */
+    r->lost_counted = false;
 }
 
 static int run(const struct options *o, struct capture *c, struct claims *claims, struct views *views,
                struct verdicts *x) {
     struct report r = {
         .x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
-    struct views_until until = {o->duration_ns, o->interface ? &stopped : NULL};
+    struct live_until until = {.duration_ns = o->duration_ns, .stop = &stopped};
     bool faulty;
 
     /* A file that is wrong is told before a long capture is read; of a live one, the ledger is asked for afterwards. */
     if (!o->interface && !read_ledger(o, claims)) return EXIT_USAGE;
-    views_read(views, c, &until, isatty(STDERR_FILENO));
+    views_read(views, c, o->interface ? &until : NULL, isatty(STDERR_FILENO));
     if (o->interface) {
         if (o->ledger) usleep(LEDGER_FILE_LAG_US);
         if (!read_ledger(o, claims)) return EXIT_USAGE;

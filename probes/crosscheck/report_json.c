@@ -31,9 +31,10 @@ static void put_time(struct json_out *o, int64_t ns) {
 
 /* --- Sums -------------------------------------------------------------------------- */
 
-static void put_verdicts(struct json_out *o, const struct verdicts *x) {
-    static const char *const blind[N_JOIN_BLINDS] = {"start_outside", "end_outside", "gaps", "cut_packets"};
+static const char *const blind_names[N_JOIN_BLINDS] = {"start_outside", "end_outside", "gaps", "cut_packets",
+                                                       "lost_packets"};
 
+static void put_verdicts(struct json_out *o, const struct verdicts *x) {
     JO_KEY(o, "verdicts");
     jo_object(o);
     for (unsigned v = 0; v < N_JOIN_VERDICTS; v++) key_u64(o, join_verdict_name(v), x->counts[v]);
@@ -46,7 +47,7 @@ static void put_verdicts(struct json_out *o, const struct verdicts *x) {
     JO_KEY(o, "incomplete");
     jo_object(o);
     for (unsigned b = 0; b < N_JOIN_BLINDS; b++)
-        if (x->blind[b]) key_u64(o, blind[b], x->blind[b]);
+        if (x->blind[b]) key_u64(o, blind_names[b], x->blind[b]);
     jo_object_end(o);
 }
 
@@ -66,7 +67,7 @@ static void put_fields(struct json_out *o, const struct verdicts *x) {
 
 static void put_outside(struct json_out *o, const struct outside *out) {
     jo_object(o);
-    for (unsigned a = JOIN_ABSENT_WRONGLY + 1; a < N_JOIN_ABSENCES; a++) key_u64(o, join_absence_name(a), out->n[a]);
+    for (unsigned a = JOIN_ABSENT_ENDPOINT; a < N_JOIN_ABSENCES; a++) key_u64(o, join_absence_name(a), out->n[a]);
     JO_KEY(o, "endpoints");
     jo_array(o);
     for (unsigned i = 0; i < out->n_endpoints; i++) {
@@ -259,6 +260,22 @@ static void put_ids(struct json_out *o, const struct report *r, const struct che
     put_packet(o, viewed ? r->views->views[viewed->ref].first_packet : 0);
 }
 
+/* Why the capture cannot tell. */
+static void put_blind(struct json_out *o, const struct report *r, const struct checked *c) {
+    struct join_result result = {.blind = JOIN_BLIND_ALL};
+
+    JO_KEY(o, "incomplete");
+    if (c->verdict != JOIN_VERDICT_INCOMPLETE) {
+        jo_null(o);
+        return;
+    }
+    if (c->view != NOBODY) verdicts_compare(r->x, r->claims, r->views, c, &result);
+    jo_array(o);
+    for (unsigned b = 0; b < N_JOIN_BLINDS; b++)
+        if (result.blind >> b & 1) jo_word(o, blind_names[b]);
+    jo_array_end(o);
+}
+
 static void put_connections(FILE *out, struct json_out *o, const struct report *r) {
     JO_KEY(o, "connections");
     jo_array(o);
@@ -268,6 +285,7 @@ static void put_connections(FILE *out, struct json_out *o, const struct report *
         jo_object(o);
         JO_KEY(o, "verdict");
         jo_str(o, join_verdict_name(c->verdict));
+        put_blind(o, r, c);
         put_ids(o, r, c);
         put_differences(o, r, c);
         jo_object_end(o);

@@ -52,8 +52,7 @@ char *report_summary(const struct report *r, char buf[REPORT_SUMMARY_MAX]) {
     say_if_any(&w, counts[JOIN_VERDICT_ONLY_IN_CAPTURE], "only in capture");
     say_if_any(&w, counts[JOIN_VERDICT_EXPLAINED], "explained");
     say_if_any(&w, counts[JOIN_VERDICT_INCOMPLETE], "incomplete");
-    say(&w, ", %s packet%s %s", grouped(r->lost, d), r->lost == 1 ? "" : "s",
-        r->lost_counted ? "lost in capture" : "missing in capture");
+    say(&w, ", %s packet%s %s", grouped(r->lost, d), r->lost == 1 ? "" : "s", "lost in capture");
     return buf;
 }
 
@@ -196,13 +195,19 @@ static void print_explained(const struct page *p) {
 static void print_incomplete(const struct page *p) {
     static const char *const why[N_JOIN_BLINDS] = {"began before the capture", "had not ended when the capture did",
                                                    "have bytes or a direction that the capture lacks",
-                                                   "have packets that the snap length cut (tcpdump -s 0)"};
+                                                   "have packets that the snap length cut (tcpdump -s 0)",
+                                                   "are not in the capture, which lost packets"};
     char num[GROUPED_MAX];
 
-    for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++)
-        if (p->r->x->blind[bit])
-            fprintf(p->out, "%-15s %s %s: nothing differs in what was seen\n", "incomplete",
-                    grouped(p->r->x->blind[bit], num), why[bit]);
+    for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++) {
+        if (!p->r->x->blind[bit]) continue;
+        fprintf(p->out, "%-15s %s %s: ", "incomplete", grouped(p->r->x->blind[bit], num), why[bit]);
+        if (1u << bit == JOIN_BLIND_ALL)
+            fprintf(p->out, "if it lost these too, they are %s packets or more\n",
+                    grouped(p->r->x->absent_packets, num));
+        else
+            fputs("nothing differs in what was seen\n", p->out);
+    }
 }
 
 static void print_outside(const struct page *p, const struct outside *o, const char *here, const char *there) {
@@ -222,9 +227,6 @@ static void print_outside(const struct page *p, const struct outside *o, const c
     if (o->n[JOIN_ABSENT_REFUSED])
         fprintf(p->out, "%-15s %s only in the %s: refused by the kernel before the daemon could know\n", "not compared",
                 grouped(o->n[JOIN_ABSENT_REFUSED], num), here);
-    if (o->n[JOIN_ABSENT_LOSS])
-        fprintf(p->out, "%-15s %s only in the %s, and the capture lost as many packets\n", "not compared",
-                grouped(o->n[JOIN_ABSENT_LOSS], num), here);
 }
 
 static void print_resets(const struct page *p) {
@@ -243,11 +245,14 @@ static void print_resets(const struct page *p) {
 }
 
 static void print_loss(const struct page *p) {
+    char num[GROUPED_MAX];
+
     if (!p->r->lost) return;
     fprintf(p->out,
-            "%-15s the capture lacks packets, perhaps more than can be counted: it is no witness against the ledger "
-            "where it shows less (tcpdump -B 262144 loses fewer)\n",
-            "lost packets");
+            "%-15s %s %s, perhaps more: the capture is no witness against the ledger where it shows less (tcpdump -B "
+            "262144 loses fewer)\n",
+            "lost packets", grouped(p->r->lost, num),
+            p->r->lost_counted ? "by the capture's own count" : "as the holes in its streams show");
 }
 
 static void print_clock(const struct page *p) {

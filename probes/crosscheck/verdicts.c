@@ -73,7 +73,6 @@ struct checker {
     const struct claims *claims;
     const struct views *views;
     struct address_set claimed, viewed;
-    struct join_cover absent; /* lost_packets counts down: each absence uses some up */
 };
 
 static void list(struct verdicts *x, const struct checked *c) {
@@ -131,6 +130,10 @@ static void sum_resets(struct verdicts *x, const struct join_claim *l, const str
     }
 }
 
+static void sum_blind(struct verdicts *x, uint32_t blind) {
+    for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++) x->blind[bit] += blind >> bit & 1;
+}
+
 static void check_pair(struct checker *k, const struct join_life *claim, const struct join_life *view) {
     const struct join_claim *l = k->claims->claims + claim->ref;
     const struct join_view *v = k->views->views + view->ref;
@@ -141,8 +144,7 @@ static void check_pair(struct checker *k, const struct join_life *claim, const s
     sum_fields(x, &r);
     sum_resets(x, l, v);
     if (r.verdict == JOIN_VERDICT_EXPLAINED) x->causes[r.diff[0].cause]++;
-    if (r.verdict == JOIN_VERDICT_INCOMPLETE)
-        for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++) x->blind[bit] += v->blind >> bit & 1;
+    sum_blind(x, r.blind);
     count(k, claim, view, r.verdict);
 }
 
@@ -164,18 +166,22 @@ static void leave_out(struct outside *o, enum join_absence why, const struct end
 
 static void check_claim_alone(struct checker *k, const struct join_life *life) {
     const struct join_claim *l = k->claims->claims + life->ref;
-    enum join_absence why = join_absent_in_capture(l, &k->absent, has_address(&k->viewed, &life->flow, true));
+    enum join_absence why = join_absent_in_capture(l, &k->x->cover, has_address(&k->viewed, &life->flow, true));
 
-    if (why == JOIN_ABSENT_LOSS) k->absent.lost_packets -= join_least_packets(l);
-    if (why == JOIN_ABSENT_WRONGLY)
+    if (why == JOIN_ABSENT_WRONGLY) {
         count(k, life, NULL, JOIN_VERDICT_ONLY_IN_LEDGER);
-    else
+    } else if (why == JOIN_ABSENT_LOSS) {
+        count(k, life, NULL, JOIN_VERDICT_INCOMPLETE);
+        sum_blind(k->x, JOIN_BLIND_ALL);
+        k->x->absent_packets += join_least_packets(l);
+    } else {
         leave_out(&k->x->outside_capture, why, &life->flow.remote);
+    }
 }
 
 static void check_view_alone(struct checker *k, const struct join_life *life) {
     enum join_absence why =
-        join_absent_in_ledger(k->views->views + life->ref, &k->absent, has_address(&k->claimed, &life->flow, true),
+        join_absent_in_ledger(k->views->views + life->ref, &k->x->cover, has_address(&k->claimed, &life->flow, true),
                               has_address(&k->claimed, &life->flow, false));
 
     if (why == JOIN_ABSENT_WRONGLY)
@@ -223,7 +229,6 @@ void verdicts_make(struct verdicts *x, struct claims *claims, struct views *view
                                    .ledger_first_ns = claims->first_ns,
                                    .ledger_last_ns = claims->last_ns,
                                    .lost_packets = lost};
-    k.absent = x->cover;
     addresses_of_views(&k.viewed, views);
     addresses_of_claims(&k.claimed, claims);
     join_pairs(claims->lives, claims->n, views->lives, views->n, &x->cover.clock, check, &k);

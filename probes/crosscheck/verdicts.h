@@ -19,7 +19,7 @@ struct checked {
 /* What only one side has because the other does not reach that far. */
 #define OUTSIDE_ENDPOINTS 16
 struct outside {
-    uint64_t n[N_JOIN_ABSENCES]; /* by enum join_absence; WRONGLY is not counted here */
+    uint64_t n[N_JOIN_ABSENCES]; /* by enum join_absence; WRONGLY and LOSS are verdicts and not counted here */
     struct {
         struct endpoint at; /* the accepting end */
         uint64_t n;
@@ -44,6 +44,7 @@ struct verdicts {
     uint64_t counts[N_JOIN_VERDICTS]; /* their sum is `connections` */
     uint64_t causes[N_JOIN_CAUSES];   /* explained connections, by their first cause */
     uint64_t blind[N_JOIN_BLINDS];    /* incomplete ones by bit of enum join_blind */
+    uint64_t absent_packets;          /* that those of JOIN_BLIND_ALL had at least */
     uint64_t fields[N_JOIN_FIELDS], wrong[N_JOIN_FIELDS], excused[N_JOIN_FIELDS]; /* compared; of these */
     struct outside outside_capture, outside_ledger; /* in the ledger only; in the capture only */
     struct reset_sums resets[N_SIDES];

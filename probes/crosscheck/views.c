@@ -111,39 +111,26 @@ static void take_span(struct views *v, const struct capture *c) {
 }
 
 #define PROGRESS_EVERY MSEC(250)
-#define DRAIN_FOR      SEC(1)
-#define DRAIN_WAITS    3 /* the kernel hands packets over in blocks, and may keep one for as long as a wait */
-
-static bool is_time(const struct views_until *until, int64_t since) {
-    return (until->stop && *until->stop) || (until->duration_ns && now_ns() - since >= until->duration_ns);
-}
 
 /* The loop over the packets; finished connections are taken as they come. */
-static void read_packets(struct views *v, struct capture *c, struct wire *w, const struct views_until *until,
-                         bool progress) {
-    bool is_live = until->stop || until->duration_ns;
-    int64_t began = now_ns(), told = began, ends = 0;
-    int waits = 0;
+static void read_packets(struct views *v, struct capture *c, struct wire *w, struct live_until *until, bool progress) {
+    int64_t began = now_ns(), told = began;
+    bool over;
 
-    for (;;) {
+    do {
         enum capture_step step = feed_some(c, w, &v->counts);
         int64_t now;
 
         take_finished(v, w);
-        if (step == CAPTURE_END) break;
-        if (!ends && is_live && is_time(until, began)) ends = now_ns() + DRAIN_FOR;
-        waits = step == CAPTURE_WAIT ? waits + 1 : 0;
-        if (ends && (waits >= DRAIN_WAITS || now_ns() >= ends)) break;
-        if (!progress) continue;
-        now = now_ns();
-        if (now - told < PROGRESS_EVERY) continue;
+        over = step == CAPTURE_END || (until && live_is_over(until, step));
+        if (!progress || (now = now_ns()) - told < PROGRESS_EVERY) continue;
         tell_progress(v, c, false);
         told = now;
-    }
+    } while (!over);
     if (told != began) tell_progress(v, c, true);
 }
 
-void views_read(struct views *v, struct capture *c, const struct views_until *until, bool progress) {
+void views_read(struct views *v, struct capture *c, struct live_until *until, bool progress) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct wire *w;
 

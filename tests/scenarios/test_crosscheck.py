@@ -240,7 +240,7 @@ def test_the_truth_agrees_from_either_end(made, view):
     ledger = write_ledger(os.path.join(folder, "true.jsonl"), map(view, records))
     code, result = crosscheck_json("--pcap", pcap, "--ledger", ledger)
     assert code == 0 and result["agree"], result["summary"]
-    assert result["summary"] == f"{N:,} connections: {N:,} agree, 0 disagree, 0 packets missing in capture"
+    assert result["summary"] == f"{N:,} connections: {N:,} agree, 0 disagree, 0 packets lost in capture"
     assert result["connections"] == []
     assert all(f["different"] == f["explained"] == 0 for f in result["fields"].values())
     for name, field in result["fields"].items():  # nothing passes because it was never looked at
@@ -380,6 +380,71 @@ def test_a_capture_that_lost_packets_is_incomplete_and_not_contradicted(made):
     assert code == 0, result["summary"]
     assert result["packets_lost"] > 100
     assert result["verdicts"]["agree"] + result["verdicts"]["incomplete"] == N
+
+
+def pcapng(path, pcap, gone=lambda data: False, dropped=None):
+    """A pcap of raw IP as pcapng, without the packets that are `gone`, and with the counters of who captured it."""
+    def block(kind, body):
+        size = struct.pack("<I", 12 + len(body))
+        return struct.pack("<I", kind) + size + body + size
+    with open(pcap, "rb") as f:
+        data = f.read()
+    out = [block(0x0a0d0d0a, struct.pack("<IHHq", 0x1a2b3c4d, 1, 0, -1)),
+           block(1, struct.pack("<HHIHHB3xHH", 101, 0, 0, 9, 1, 9, 0, 0))]
+    at, left_out = 24, 0
+    while at < len(data):
+        s, ns, size, length = struct.unpack_from("<IIII", data, at)
+        packet = data[at + 16:at + 16 + size]
+        at += 16 + size
+        if gone(packet):
+            left_out += 1
+            continue
+        ticks = s * 10**9 + ns
+        out.append(block(6, struct.pack("<IIIII", 0, ticks >> 32, ticks & 0xffffffff, size, length) + packet + b"\0" * (-size % 4)))
+    if dropped is not None:  # isb_ifrecv, isb_ifdrop
+        out.append(block(5, struct.pack("<III", 0, 0, 0) + struct.pack("<HHQHHQHH", 4, 8, 10**6, 5, 8, dropped, 0, 0)))
+    with open(path, "wb") as f:
+        f.write(b"".join(out))
+    return left_out
+
+
+@pytest.mark.parametrize("dropped", [None, 0, 3, 10**4])
+def test_connections_that_are_wholly_missing_count_unless_the_capture_says_that_it_lost_packets(made, dropped):
+    pcap, records, folder = made
+    ports = {int(r["local"].rsplit(":", 1)[1]): r for r in records[1000:1030]}
+    path = os.path.join(folder, "dropped.pcapng")
+    assert pcapng(path, pcap, lambda data: not ports.keys().isdisjoint(struct.unpack_from("!HH", data, 20)), dropped) > 100
+    ledger = write_ledger(os.path.join(folder, "true4.jsonl"), map(as_upstream, records))
+    gone = [r for r in records if int(r["local"].rsplit(":", 1)[1]) in ports]
+    code, result = crosscheck_json("--pcap", path, "--ledger", ledger)
+    _, out, _ = crosscheck("--pcap", path, "--ledger", ledger)
+    summary = f"{N:,} connections: {N - len(gone):,} agree, 0 disagree"
+    verdict, why = ("incomplete", ["lost_packets"]) if dropped else ("only_in_ledger", None)
+    assert result["verdicts"][verdict] == len(gone) == N - result["verdicts"]["agree"]
+    assert sorted(c["id"] for c in result["connections"]) == sorted("u-" + r["id"][2:] for r in gone)
+    assert all((c["verdict"], c["incomplete"], c["capture_id"]) == (verdict, why, None) for c in result["connections"])
+    assert result["captures"][0]["dropped"] == dropped and result["packets_lost"] == (dropped or 0)
+    if dropped:
+        assert code == 0 and result["incomplete"] == {"lost_packets": len(gone)}
+        assert out.splitlines()[-1] == f"{summary}, {len(gone)} incomplete, {dropped:,} packets lost in capture"
+        assert f"{len(gone)} are not in the capture, which lost packets" in out
+    else:
+        assert code == 3 and result["incomplete"] == {}
+        assert out.splitlines()[-1] == f"{summary}, {len(gone)} only in ledger, 0 packets lost in capture"
+
+
+def test_packets_that_were_lost_do_not_hide_a_lie(made):
+    """Nothing is missing of the connection that is lied about: that the capture lost packets is no excuse."""
+    pcap, records, folder = made
+    path = os.path.join(folder, "dropped2.pcapng")
+    pcapng(path, pcap, dropped=3)
+    code, result = crosscheck_json("--pcap", path, "--ledger", write_ledger(os.path.join(folder, "t5.jsonl"), map(as_upstream, records)))
+    assert code == 0 and result["summary"] == f"{N:,} connections: {N:,} agree, 0 disagree, 3 packets lost in capture"
+    for field in ("requests", "bytes_in", "bytes_out", "opened_at"):
+        ledger = [as_upstream(r) for r in records]
+        lie_about(ledger[5], field)
+        code, result = crosscheck_json("--pcap", path, "--ledger", write_ledger(os.path.join(folder, "t6.jsonl"), ledger))
+        assert (code, result["verdicts"]["disagree"], result["connections"][0]["id"]) == (3, 1, ledger[5]["id"]), (field, result["summary"])
 
 
 def test_a_capture_that_is_cut_off_says_where_and_ends_with_2(made):

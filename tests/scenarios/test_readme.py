@@ -297,7 +297,7 @@ def test_the_tour(tmp_path, daemon):
     shown = next(text for _, text in blocks("") if "clock" not in text and re.search(r"^resets ", text))
     for word in re.findall(r"^(\w+) {2,}", shown, re.M):
         assert re.search(rf"^{word} ", checked, re.M), checked
-    assert re.search(r"^3 connections: .*\b0 disagree, .*0 packets missing in capture$", checked, re.M), checked
+    assert re.search(r"^3 connections: .*\b0 disagree, .*0 packets lost in capture$", checked, re.M), checked
     table, code = of("analyze")
     assert code == 0
     heading = next(text for _, text in blocks("") if text.startswith("id  ")).splitlines()[0]
