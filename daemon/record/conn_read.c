@@ -222,8 +222,7 @@ static unsigned days_in_month(unsigned year, unsigned month) {
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-/* RFC 3339 in UTC, years 1678 to 2261: what 64 bits of nanoseconds hold for sure. */
-static bool parse_time(const char *p, int64_t *out) {
+bool record_time_parse(const char *p, int64_t *out) {
     unsigned year, month, day, hour, minute, second, ns;
     if (!take_digits(&p, 4, &year) || !take_char(&p, '-') || !take_digits(&p, 2, &month) || !take_char(&p, '-') ||
         !take_digits(&p, 2, &day) || !take_char(&p, 'T') || !take_digits(&p, 2, &hour) || !take_char(&p, ':') ||
@@ -240,7 +239,7 @@ static bool parse_time(const char *p, int64_t *out) {
 static bool get_time(const struct at *at, const char *path, uint32_t bits, int64_t *out) {
     json_t *v = field_known(at, path, bits);
     if (!v) return true;
-    return (json_is_string(v) && parse_time(json_string_value(v), out)) ||
+    return (json_is_string(v) && record_time_parse(json_string_value(v), out)) ||
            complain(at->r, path, "a time such as \"2026-01-02T03:04:05.678901Z\"", v);
 }
 

@@ -42,6 +42,10 @@ void conn_record_clear(struct conn_record *rec);
 /* "line 12: close.reason: expected a close reason, found \"foo\"" for the last CONN_READ_ERROR. */
 const char *conn_reader_error(const struct conn_reader *r);
 
+/* RFC 3339 in UTC, years 1678 to 2261, which is what 64 bits of nanoseconds hold for sure; false for
+ * any other text. */
+bool record_time_parse(const char *text, int64_t *wall_ns);
+
 /* Writes rec->evidence again: conn_json.evidence with the record as its arg. */
 struct json_out;
 void conn_record_evidence(struct json_out *o, const struct lifecycle *l, void *rec);

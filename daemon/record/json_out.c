@@ -231,8 +231,7 @@ void jo_time(struct json_out *o, int64_t wall_ns) {
 
 /* ---- strings ---- */
 
-/* How many bytes of one well-formed character (RFC 3629) begin at s; 0: none. */
-static size_t utf8_length(const unsigned char *s, size_t len) {
+size_t text_utf8_length(const unsigned char *s, size_t len) {
     unsigned char lead = s[0];
     size_t n = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
     if (n == 0 || n > len) return 0;
@@ -254,7 +253,7 @@ static bool is_plain(unsigned char c) {
 static size_t escape(char **out, const unsigned char *s, size_t len) {
     static const char hex[] = "0123456789abcdef";
     static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-    size_t n = s[0] >= 0x80 ? utf8_length(s, len) : 0;
+    size_t n = s[0] >= 0x80 ? text_utf8_length(s, len) : 0;
     if (n) {
         memcpy(*out, s, n);
         *out += n;

@@ -95,5 +95,7 @@ void jo_raw(struct json_out *o, const char *text, size_t len);
 #define JSON_TIME_LEN 27 /* "2026-01-02T03:04:05.678901Z" */
 size_t text_u64(char *out, uint64_t n);
 size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);
+/* How many bytes the well-formed character of several (RFC 3629) has that begins at s; 0: there is none. len >= 1. */
+size_t text_utf8_length(const unsigned char *s, size_t len);
 
 #endif

@@ -1,0 +1,80 @@
+/* connleak.workload/1 lines. What must hold: the lines are read or refused with a
+ * sentence, whatever they announce, and a workload that was read is written as
+ * text that reads as the same again, with its names and without. */
+#include "record/workload_json.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void must(bool holds) {
+    if (!holds) abort();
+}
+
+static struct workload *read_all(const char *text, size_t len, bool *refused) {
+    const struct workload_limits limits = {.exchanges = 2000, .conns = 500, .origins = 100, .text_bytes = 128u << 10};
+    struct workload_reader *r = workload_reader_new(&limits);
+    struct workload *w = NULL;
+    bool fine = true;
+
+    while (fine && len > 0) {
+        const char *newline = memchr(text, '\n', len);
+        size_t line = newline ? (size_t)(newline - text) + 1 : len;
+        fine = workload_read_line(r, text, line);
+        text += line;
+        len -= line;
+    }
+    if (fine) w = workload_read_end(r);
+    *refused = *workload_reader_error(r) != 0;
+    must(*refused == !w);
+    workload_reader_free(&r);
+    return w;
+}
+
+static char *written(const struct workload *w, size_t *len) {
+    struct json_out o = {0};
+    uint64_t at = 0;
+
+    while (workload_json_some(&o, w, &at)) continue;
+    return json_out_take(&o, len);
+}
+
+/* The rows refer to each other as they ought to. */
+static void check_rows(const struct workload *w) {
+    for (uint32_t i = 0; i < w->n_exchanges; i++) {
+        const struct workload_exchange *x = &w->exchanges[i];
+        must(x->conn < w->n_conns && (x->origin == WORKLOAD_NO || x->origin < w->n_origins));
+        must(x->end < N_WORKLOAD_ENDS && x->at_ns >= 0 && x->at_ns <= WORKLOAD_TIME_MAX);
+        must(i == 0 || w->exchanges[i - 1].at_ns <= x->at_ns);
+    }
+    for (uint32_t i = 0; i < w->n_conns; i++)
+        must(w->conns[i].origin == WORKLOAD_NO || w->conns[i].origin < w->n_origins);
+}
+
+static void check_again(const struct workload *w) {
+    size_t len, len2;
+    char *text = written(w, &len), *text2;
+    bool refused;
+    struct workload *again = read_all(text, len, &refused);
+
+    must(again && !refused);
+    text2 = written(again, &len2);
+    must(len == len2 && !memcmp(text, text2, len));
+    free(text);
+    free(text2);
+    workload_free(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
+    bool refused;
+    struct workload *w = read_all((const char *)data, len, &refused);
+
+    if (!w) return 0;
+    check_rows(w);
+    check_again(w);
+    workload_anonymise(w);
+    check_rows(w);
+    check_again(w);
+    workload_free(&w);
+    return 0;
+}
