@@ -37,19 +37,19 @@ enum confidence { CONFIDENCE_SUSPECTED, CONFIDENCE_LIKELY, CONFIDENCE_CONFIRMED 
 /* ---- facts ---- */
 
 enum fact_kind {
-    FACT_OPENED,   /* it stands, or is begun; at_ns: when it was begun. peer, host */
+    FACT_OPENED,   /* it stands, or is begun; at_ns: when it was begun. peer, server; upstream: host */
     FACT_REQUEST,  /* a request head; method, host, tag, user_agent, flags */
     FACT_RESPONSE, /* a final response head; status, framing, bytes = announced or UNKNOWN_BYTES, flags */
-    FACT_DONE,     /* the whole response has passed (to the client's socket; in a capture: is on the wire); bytes: of head and
-                      body together, or 0 */
-    FACT_BLOCKED,  /* nothing goes out to the local end any more: its window or our socket is full */
-    FACT_FLOWING,  /* bytes go out again */
-    FACT_OPAQUE,   /* CONNECT or Upgrade: from here on only bytes */
-    FACT_ENDING,   /* the first FIN or RST of either end; by, how */
-    FACT_CLOSED,   /* the end of all; end */
-    FACT_WAITED,   /* upstream: a request was given this connection after `bytes` nanoseconds; FACT_LIMITED: because all allowed
-                      connections were in use */
-    FACT_RETRIED,  /* upstream: the request under way is sent again on another one */
+    FACT_DONE, /* the whole response has passed (to the client's socket; in a capture: is on the wire); bytes: of head
+                  and body together, or 0 */
+    FACT_BLOCKED, /* nothing goes out to the local end any more: its window or our socket is full */
+    FACT_FLOWING, /* bytes go out again */
+    FACT_OPAQUE,  /* CONNECT or Upgrade: from here on only bytes */
+    FACT_ENDING,  /* the first FIN or RST of either end; by, how */
+    FACT_CLOSED,  /* all is known of it; end. by BY_NONE: it is open, and the capture is over */
+    FACT_WAITED,  /* upstream: a request was given this connection after `bytes` nanoseconds; FACT_LIMITED: because all
+                     allowed  connections were in use */
+    FACT_RETRIED, /* upstream: the request under way is sent again on another one */
     FACT_DIAL_FAILED, /* upstream: there is no connection; cause */
     FACT_SOCKET,      /* what the socket probe saw; socket */
     N_FACTS
@@ -86,21 +86,21 @@ struct fact_end {
     uint64_t unread_if_read_4096;    /* UNKNOWN_BYTES */
     uint64_t body_announced, body_read;
     uint64_t excess_bytes;
-    uint64_t rst_packet;   /* 0: none */
+    uint64_t rst_packet;    /* 0: none */
     int64_t zero_window_ns; /* of the local end, all spells */
     uint32_t requests, responses;
-    bool counts_known;   /* requests and responses are */
+    bool counts_known; /* requests and responses are */
     bool local_rst, remote_rst;
-    bool stood;          /* the handshake was complete */
+    bool stood; /* the handshake was complete */
     bool tls, proxied;
     bool excess_is_response; /* what came unasked began like a response, or long after the last one */
-    bool unread_upload;  /* the remote end answered and closed, and the request was not wholly sent */
-    uint8_t by, how;     /* enum close_by, close_how: the first FIN or RST */
-    uint8_t phase;       /* enum close_phase */
-    uint8_t framing;     /* enum body_framing of the last response */
-    uint8_t early;       /* enum fact_early */
+    bool unread_upload;      /* the remote end answered and closed, and the request was not wholly sent */
+    uint8_t by, how;         /* enum close_by, close_how: the first FIN or RST */
+    uint8_t phase;           /* enum close_phase */
+    uint8_t framing;         /* enum body_framing of the last response */
+    uint8_t early;           /* enum fact_early */
     uint8_t rst, rst_likely; /* enum fact_rst: proven, and what it only looks like */
-    uint8_t reason;      /* enum close_reason, REASON_NONE where nobody claims one */
+    uint8_t reason;          /* enum close_reason, REASON_NONE where nobody claims one */
 };
 
 struct fact_socket {
@@ -121,8 +121,10 @@ struct fact {
     uint8_t cause; /* enum dial_cause */
     uint16_t status;
     uint64_t bytes;
-    struct endpoint peer;   /* FACT_OPENED: the client's address, or NONE */
-    const char *method, *host, *tag, *user_agent; /* borrowed; NULL: not known */
+    struct endpoint peer;                         /* FACT_OPENED: the client's address; family ADDR_NONE: not known */
+    struct endpoint server;                       /* FACT_OPENED, in a capture: the other end's */
+    const char *method, *host, *tag, *user_agent; /* borrowed; NULL: not known. host of an upstream FACT_OPENED: the
+                                                     pool key's host:port */
     const struct fact_end *end;
     const struct fact_socket *socket;
 };
@@ -157,11 +159,10 @@ struct finding {
     uint64_t number[N_NUMBERS];
     uint64_t known; /* bits by enum finding_number */
     conn_id ids[FINDING_IDS];
-    uint8_t id_sides; /* all of one side: the subject's */
     unsigned n_ids;
-    uint32_t ambiguous;      /* bits by enum finding_kind: what looks the same */
+    uint32_t ambiguous;          /* bits by enum finding_kind: what looks the same */
     const char *observer_effect; /* static text, or NULL: the observer has no part in it */
-    char comm[16];           /* "" : not known */
+    char comm[16];               /* "" : not known */
 };
 
 struct findings_conf {
@@ -169,7 +170,7 @@ struct findings_conf {
     int64_t idle_conn_timeout_ns; /* ours: what an origin's timeout is compared with; 0: none */
     uint32_t port_range;          /* local ports that there are */
     enum observer observer;
-    bool forward;                 /* clients reach us as a forward proxy: the observer's effect is possible */
+    bool forward; /* clients reach us as a forward proxy: the observer's effect is possible */
 };
 #define FINDINGS_CONF_DEFAULT                                                                                          \
     {                                                                                                                  \
@@ -190,13 +191,13 @@ void findings_fact(struct findings *f, const struct fact *fact);
 /* Time passes: what only time shows is raised, what is over resolves. Call it about once a second. */
 void findings_tick(struct findings *f, int64_t now);
 
-/* The capture is over: what is open stays open. After the FACT_CLOSED of every connection. */
+/* The capture is over, and every connection's FACT_CLOSED was said, of the open ones with BY_NONE. */
 void findings_end(struct findings *f, int64_t now);
 
 /* Findings by severity, open ones first, then by what happened last; NULL after the last. The
  * pointers are good until the next call that takes a non-const struct findings. */
 const struct finding *findings_get(struct findings *f, size_t i);
-unsigned findings_open(const struct findings *f);                      /* not resolved */
+unsigned findings_open(const struct findings *f); /* not resolved */
 unsigned findings_open_of(const struct findings *f, enum finding_kind kind);
 uint64_t findings_held(const struct findings *f); /* downstream connections held now */
 
@@ -218,10 +219,10 @@ size_t findings_suspects(struct findings *f, int64_t now, struct suspect *out, s
 
 /* What was learned of an origin, by the key of FACT_OPENED's host; false: nothing yet. */
 struct origin_facts {
-    int64_t idle_timeout_ns;   /* median idle time at its closes; 0: not seen */
+    int64_t idle_timeout_ns; /* median idle time at its closes; 0: not seen */
     uint32_t idle_observations;
-    uint32_t peak_active;      /* most requests at a time */
-    uint32_t sufficient_idle;  /* the limit of idle connections that would have kept every one that was needed again */
+    uint32_t peak_active;     /* most requests at a time */
+    uint32_t sufficient_idle; /* the limit of idle connections that would have kept every one that was needed again */
 };
 bool findings_origin(const struct findings *f, const char *key, struct origin_facts *out);
 

@@ -1,0 +1,678 @@
+/* The store behind the rules: connections, subjects, findings in the making.
+ *
+ * A connection (struct watch) is held while it is open. It belongs to a subject as soon
+ * as it is known whose it is: an upstream one by its key at once, a client's with its first
+ * request. A subject keeps what the rules compare: how many are open, active and idle, the
+ * newest openings, the idle spells that ended in reuse, FINs that wait for an explanation. */
+#include "finding_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE 4096
+
+static void *must(void *memory) {
+    if (!memory) abort();
+    return memory;
+}
+
+struct findings *findings_new(const struct findings_conf *conf) {
+    struct findings *f = must(calloc(1, sizeof *f));
+
+    f->conf = *conf;
+    f->table = must(calloc(TABLE, sizeof *f->table));
+    TAILQ_INIT(&f->subjects);
+    TAILQ_INIT(&f->tallies);
+    return f;
+}
+
+void findings_set_conf(struct findings *f, const struct findings_conf *conf) {
+    f->conf = *conf;
+}
+
+/* ---- findings ---- */
+
+struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind kind) {
+    struct tally *t = s->tally[kind];
+
+    if (t) return t;
+    t = must(calloc(1, sizeof *t));
+    t->pub.subject = &s->pub;
+    t->pub.kind = (uint8_t)kind;
+    s->tally[kind] = t;
+    TAILQ_INSERT_TAIL(&f->tallies, t, link);
+    return t;
+}
+
+void tally_set(struct tally *t, enum finding_number n, uint64_t value) {
+    t->pub.number[n] = value;
+    t->pub.known |= (uint64_t)1 << n;
+}
+void tally_add(struct tally *t, enum finding_number n, uint64_t value) {
+    tally_set(t, n, t->pub.number[n] + value);
+}
+void tally_max(struct tally *t, enum finding_number n, uint64_t value) {
+    tally_set(t, n, t->pub.number[n] > value ? t->pub.number[n] : value);
+}
+uint64_t tally_get(const struct tally *t, enum finding_number n) {
+    return t->pub.number[n];
+}
+
+static void share_add(struct finding_share *shares, const char *name) {
+    if (!name || !*name) return;
+    for (unsigned i = 0; i < FINDING_HOSTS; i++) {
+        if (!shares[i].count) { /* strncpy: cut, and ended by the zero that stands behind */
+            strncpy(shares[i].name, name, sizeof shares[i].name - 1);
+        } else if (strncmp(shares[i].name, name, sizeof shares[i].name - 1)) {
+            continue;
+        }
+        shares[i].count++;
+        return;
+    }
+}
+
+static const char *const methods[] = {"",       "GET",     "HEAD",  "POST",    "PUT",
+                                      "DELETE", "OPTIONS", "PATCH", "CONNECT", "other"};
+#define METHOD_OTHER 9
+
+static uint8_t method_of(const char *name) {
+    if (!name) return 0;
+    for (uint8_t i = 0; i < METHOD_OTHER; i++)
+        if (!strcmp(name, methods[i])) return i;
+    return METHOD_OTHER;
+}
+
+/* Long ago, and it never came to a finding: begin anew. */
+static void forget_old(const struct findings *f, struct tally *t) {
+    if (t->pub.id || !t->pub.count || f->now - t->pub.last_ns <= f->conf.window_ns) return;
+    struct tally fresh = {.pub = {.subject = t->pub.subject, .kind = t->pub.kind}, .link = t->link};
+    *t = fresh;
+}
+
+struct tally *tally_count(struct findings *f, struct subject *s, enum finding_kind kind, struct occurrence o) {
+    struct tally *t = tally_of(f, s, kind);
+    struct finding *p = &t->pub;
+
+    forget_old(f, t);
+    if (!p->count++) p->first_ns = f->now;
+    p->last_ns = f->now;
+    p->by_status[class_of(o.status)]++;
+    if (o.host < s->n_hosts) share_add(p->by_host, s->hosts[o.host].name);
+    if (o.method <= METHOD_OTHER) share_add(p->by_method, methods[o.method]);
+    if (o.id && p->n_ids < FINDING_IDS) p->ids[p->n_ids++] = o.id;
+    f->sort_is_old = true;
+    return t;
+}
+
+static void changed(struct findings *f, uint64_t id, bool raised) {
+    f->change[f->change_next++ % CHANGES] = (struct finding_change){id, raised};
+    if (f->change_next - f->change_first > CHANGES) f->change_first = f->change_next - CHANGES;
+}
+
+void tally_raise(struct findings *f, struct tally *t, enum severity severity, enum confidence confidence) {
+    struct finding *p = &t->pub;
+    bool is_open = p->id && !p->resolved_ns;
+
+    if (confidence > p->confidence || !p->id) p->confidence = (uint8_t)confidence;
+    p->severity = (uint8_t)severity;
+    f->sort_is_old = true;
+    if (is_open) return;
+    if (!p->id) p->id = ++f->last_id;
+    p->resolved_ns = 0;
+    f->open++;
+    f->open_of[p->kind]++;
+    changed(f, p->id, true);
+}
+
+void tally_resolve(struct findings *f, struct tally *t) {
+    struct finding *p = &t->pub;
+
+    if (!p->id || p->resolved_ns) return;
+    p->resolved_ns = f->now;
+    f->open--;
+    f->open_of[p->kind]--;
+    f->sort_is_old = true;
+    changed(f, p->id, false);
+}
+
+bool findings_next_change(struct findings *f, struct finding_change *out) {
+    if (f->change_first == f->change_next) return false;
+    *out = f->change[f->change_first++ % CHANGES];
+    return true;
+}
+
+unsigned findings_open(const struct findings *f) {
+    return f->open;
+}
+unsigned findings_open_of(const struct findings *f, enum finding_kind kind) {
+    return f->open_of[kind];
+}
+uint64_t findings_held(const struct findings *f) {
+    return f->held;
+}
+
+static int by_weight(const void *a, const void *b) {
+    const struct finding *x = *(const struct finding *const *)a, *y = *(const struct finding *const *)b;
+
+    if (!x->resolved_ns != !y->resolved_ns) return x->resolved_ns ? 1 : -1;
+    if (x->severity != y->severity) return x->severity < y->severity ? 1 : -1;
+    if (x->confidence != y->confidence) return x->confidence < y->confidence ? 1 : -1;
+    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
+    if (x->last_ns != y->last_ns) return x->last_ns < y->last_ns ? 1 : -1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void sort_findings(struct findings *f) {
+    struct tally *t;
+
+    f->sort_is_old = false;
+    f->n_sorted = 0;
+    TAILQ_FOREACH (t, &f->tallies, link) {
+        if (!t->pub.id) continue;
+        if (f->n_sorted == f->sorted_room) {
+            f->sorted_room = f->sorted_room ? f->sorted_room * 2 : 16;
+            f->sorted = must(realloc(f->sorted, f->sorted_room * sizeof *f->sorted));
+        }
+        f->sorted[f->n_sorted++] = &t->pub;
+    }
+    if (f->n_sorted) qsort(f->sorted, f->n_sorted, sizeof *f->sorted, by_weight);
+}
+
+const struct finding *findings_get(struct findings *f, size_t i) {
+    if (f->sort_is_old) sort_findings(f);
+    return i < f->n_sorted ? f->sorted[i] : NULL;
+}
+
+const struct finding *findings_find(const struct findings *f, uint64_t id) {
+    const struct tally *t;
+
+    TAILQ_FOREACH (t, &f->tallies, link)
+        if (t->pub.id == id) return &t->pub;
+    return NULL;
+}
+
+/* ---- subjects ---- */
+
+static void put_text(char *to, size_t room, const char *text) {
+    if (text) strncpy(to, text, room - 1);
+}
+
+static uint64_t hash_subject(const struct finding_subject *p) {
+    uint64_t h = bytes_hash(p->key, strlen(p->key), p->side);
+    h = bytes_hash(p->client, strlen(p->client), h);
+    h = bytes_hash(p->tag, strlen(p->tag), h);
+    return bytes_hash(p->user_agent, strlen(p->user_agent), h);
+}
+
+static bool same_subject(const struct finding_subject *a, const struct finding_subject *b) {
+    return a->side == b->side && !strcmp(a->key, b->key) && !strcmp(a->client, b->client) && !strcmp(a->tag, b->tag) &&
+           !strcmp(a->user_agent, b->user_agent);
+}
+
+static void subject_free(struct findings *f, struct subject *s) {
+    struct subject **at = &f->table[s->hash % TABLE];
+
+    while (*at != s) at = &(*at)->next;
+    *at = s->next;
+    TAILQ_REMOVE(&f->subjects, s, link);
+    f->n_subjects--;
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        if (!s->tally[k]) continue;
+        tally_resolve(f, s->tally[k]);
+        TAILQ_REMOVE(&f->tallies, s->tally[k], link);
+        free(s->tally[k]);
+    }
+    for (unsigned i = 0; i < s->n_hosts; i++) free(s->hosts[i].name);
+    free(s);
+    f->sort_is_old = true;
+}
+
+/* The one that nothing is known of any more; else the oldest without a connection. */
+static bool make_room(struct findings *f) {
+    struct subject *s;
+
+    TAILQ_FOREACH (s, &f->subjects, link) {
+        if (s->n_open || s->n_waiting) continue;
+        subject_free(f, s);
+        return true;
+    }
+    return false;
+}
+
+static struct subject *subject_find(const struct findings *f, const struct finding_subject *p, uint64_t hash) {
+    struct subject *s = f->table[hash % TABLE];
+
+    while (s && (s->hash != hash || !same_subject(&s->pub, p))) s = s->next;
+    return s;
+}
+
+/* NULL: there are too many. */
+static struct subject *subject_of(struct findings *f, const struct finding_subject *p) {
+    uint64_t hash = hash_subject(p);
+    struct subject *s = subject_find(f, p, hash);
+
+    if (s) {
+        TAILQ_REMOVE(&f->subjects, s, link);
+        TAILQ_INSERT_TAIL(&f->subjects, s, link);
+        s->last_ns = f->now;
+        return s;
+    }
+    if (f->n_subjects >= MAX_SUBJECTS && !make_room(f)) return NULL;
+    s = must(calloc(1, sizeof *s));
+    s->pub = *p;
+    s->hash = hash;
+    s->last_ns = s->peak_since_ns = f->now;
+    TAILQ_INIT(&s->idle);
+    TAILQ_INIT(&s->blocked);
+    s->next = f->table[hash % TABLE];
+    f->table[hash % TABLE] = s;
+    TAILQ_INSERT_TAIL(&f->subjects, s, link);
+    f->n_subjects++;
+    return s;
+}
+
+uint32_t subject_peak(const struct subject *s) {
+    return s->peak[0] > s->peak[1] ? s->peak[0] : s->peak[1];
+}
+
+unsigned subject_opens_after(const struct subject *s, int64_t t) {
+    unsigned n = 0;
+
+    for (uint64_t i = 0; i < OPENS && i < s->n_opened; i++) n += s->opened[i] >= t;
+    return n;
+}
+
+static int compare_times(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of the newest observations; 0: there is none. */
+int64_t subject_idle_timeout(const struct subject *s) {
+    int64_t times[LEARNED];
+    unsigned n = s->n_idle_ends < LEARNED ? s->n_idle_ends : LEARNED;
+
+    if (!n) return 0;
+    memcpy(times, s->idle_ends, n * sizeof *times);
+    qsort(times, n, sizeof *times, compare_times);
+    return times[n / 2];
+}
+
+static uint8_t host_of(struct subject *s, const char *name) {
+    if (!name || !*name) return UINT8_MAX;
+    for (uint8_t i = 0; i < s->n_hosts; i++)
+        if (!strncmp(s->hosts[i].name, name, FINDING_TEXT - 1)) return i;
+    if (s->n_hosts == MAX_HOSTS) return UINT8_MAX;
+    s->hosts[s->n_hosts] = (struct host_share){.name = must(strndup(name, FINDING_TEXT - 1))};
+    return s->n_hosts++;
+}
+
+/* ---- connections ---- */
+
+static struct watch *watch_of(const struct findings *f, const struct fact *fact) {
+    return fact->side < N_SIDES ? idmap_get(&f->watches[fact->side], fact->conn) : NULL;
+}
+
+static bool is_active(const struct watch *w) {
+    return w->state == WATCH_BUSY;
+}
+
+static void enter(struct watch *w, enum watch_state to) {
+    struct subject *s = w->subject;
+
+    if (s && w->state == WATCH_IDLE) {
+        TAILQ_REMOVE(&s->idle, w, link);
+        s->n_idle--;
+    }
+    if (s && w->state == WATCH_BLOCKED) TAILQ_REMOVE(&s->blocked, w, link);
+    if (s && is_active(w)) s->n_active--;
+    w->state = (uint8_t)to;
+    if (!s) return;
+    if (to == WATCH_IDLE) {
+        TAILQ_INSERT_TAIL(&s->idle, w, link);
+        s->n_idle++;
+    }
+    if (to == WATCH_BLOCKED) TAILQ_INSERT_TAIL(&s->blocked, w, link);
+    if (to == WATCH_BUSY && ++s->n_active > s->peak[0]) s->peak[0] = s->n_active;
+}
+
+/* Whose it is has become known. */
+static void attach(struct findings *f, struct watch *w, const struct fact *fact, bool opaque) {
+    struct finding_subject p = {.side = w->side};
+
+    if (fact->peer.family != ADDR_NONE) w->peer = fact->peer; /* which end is the client may have become clear since */
+    if (fact->server.family != ADDR_NONE) w->server = fact->server;
+
+    if (w->side == SIDE_UPSTREAM) {
+        put_text(p.key, sizeof p.key, fact->host);
+    } else {
+        char text[ENDPOINT_TEXT_MAX];
+        if (w->peer.family != ADDR_NONE) { /* without its port */
+            char *colon = strrchr(endpoint_text(&w->peer, text), ':');
+            if (colon) *colon = 0;
+            put_text(p.client, sizeof p.client, text);
+        }
+        if (w->side == SIDE_CLIENT) {
+            bool by_host = fact->host && !opaque && !(fact->flags & FACT_PROXIED);
+            put_text(p.key, sizeof p.key, by_host ? fact->host : endpoint_text(&w->server, text));
+        }
+        put_text(p.tag, sizeof p.tag, fact->tag);
+        put_text(p.user_agent, sizeof p.user_agent, fact->user_agent);
+        p.stack = stack_of(p.user_agent);
+    }
+    struct subject *s = subject_of(f, &p);
+    if (!s) return;
+    w->subject = s;
+    s->n_open++;
+    s->opened[s->n_opened++ % OPENS] = w->opened_ns;
+    if (!s->first_open_ns) s->first_open_ns = w->opened_ns;
+    if (w->opened_ns > s->last_open_ns) s->last_open_ns = w->opened_ns;
+    rules_opened(f, s, w->opened_ns);
+}
+
+/* It counts as open no more; what is said of it later concerns its end alone. */
+static void leave(struct watch *w) {
+    enum watch_state was = (enum watch_state)w->state;
+
+    w->was_idle = was == WATCH_IDLE || was == WATCH_SPENT;
+    enter(w, WATCH_ENDING);
+    if (w->subject && was != WATCH_ENDING) w->subject->n_open--;
+}
+
+void watch_free(struct findings *f, struct watch *w) {
+    if (w->state != WATCH_ENDING) leave(w);
+    idmap_del(&f->watches[w->side], w->id);
+    free(w);
+}
+
+static void opened(struct findings *f, const struct fact *fact) {
+    struct watch *w;
+
+    if (fact->side >= N_SIDES || !fact->conn || watch_of(f, fact)) return;
+    w = must(calloc(1, sizeof *w));
+    w->id = fact->conn;
+    w->side = fact->side;
+    w->peer = fact->peer;
+    w->server = fact->server;
+    w->opened_ns = fact->at_ns;
+    w->host = UINT8_MAX;
+    idmap_put(&f->watches[w->side], w->id, w);
+    if (w->side == SIDE_UPSTREAM) attach(f, w, fact, false);
+}
+
+static void reused(struct findings *f, struct watch *w, int64_t at_ns) {
+    struct subject *s = w->subject;
+    int64_t gap = at_ns - w->done_ns, busy = w->done_ns - w->request_ns;
+
+    s->spell[s->n_spells++ % SPELLS].from_ns = w->done_ns;
+    s->spell[(s->n_spells - 1) % SPELLS].to_ns = at_ns;
+    s->reuses++;
+    s->prompt_reuses += gap < MSEC(2) && gap * 10 < busy;
+    if (s->n_waiting) rules_settle(f, s, false);
+}
+
+static void direct_request(struct subject *s, uint8_t host) {
+    if (host >= s->n_hosts) return;
+    if (s->hosts[host].idle)
+        s->hosts[host].idle--;
+    else
+        s->hosts[host].dials++;
+}
+
+static void request(struct findings *f, struct watch *w, const struct fact *fact) {
+    if (!w->subject) attach(f, w, fact, false);
+    struct subject *s = w->subject;
+    if (!s) return;
+    if (w->state == WATCH_IDLE) reused(f, w, fact->at_ns);
+    w->no_reuse = fact->flags & FACT_NO_REUSE;
+    w->http10 = fact->flags & FACT_HTTP10;
+    w->proxied = fact->flags & FACT_PROXIED;
+    w->method = method_of(fact->method);
+    w->host = host_of(s, fact->host);
+    direct_request(s, w->host);
+    w->status = 0;
+    w->delivered = 0;
+    w->responded = w->bodyless = w->retried = w->counted_held = false;
+    w->unread_since_ns = 0;
+    w->recv_q = 0;
+    w->requests++;
+    w->request_ns = fact->at_ns;
+    s->requests++;
+    s->last_ns = f->now;
+    enter(w, WATCH_BUSY);
+    rules_request(f, w, fact->flags);
+}
+
+static void response(struct findings *f, struct watch *w, const struct fact *fact) {
+    w->responses++;
+    w->responded = true;
+    w->status = fact->status;
+    w->bodyless = fact->flags & FACT_BODYLESS;
+    if (!w->subject) return;
+    w->subject->responses++;
+    rules_response(f, w, (fact->flags & FACT_NO_REUSE) && !w->no_reuse);
+    if (fact->flags & (FACT_NO_REUSE | FACT_HTTP10)) w->no_reuse = true;
+}
+
+static void done(struct watch *w, const struct fact *fact) {
+    struct subject *s = w->subject;
+
+    w->done_ns = fact->at_ns;
+    w->delivered = fact->bytes;
+    if (!s || w->state == WATCH_ENDING) return;
+    s->done_by[class_of(w->status)]++;
+    s->busy_total_ns += w->done_ns - w->request_ns;
+    if (w->host < s->n_hosts && s->hosts[w->host].idle < 2) s->hosts[w->host].idle++;
+    enter(w, w->no_reuse || w->http10 ? WATCH_SPENT : WATCH_IDLE);
+}
+
+static void blocked(struct watch *w, const struct fact *fact) {
+    if (w->state != WATCH_BUSY) return;
+    w->blocked_ns = fact->at_ns;
+    w->counted_slow = false;
+    enter(w, WATCH_BLOCKED);
+}
+
+static void flowing(struct findings *f, struct watch *w, const struct fact *fact) {
+    if (w->state != WATCH_BLOCKED) return;
+    rules_unblocked(f, w, fact->at_ns);
+    w->counted_held = false;
+    enter(w, WATCH_BUSY);
+}
+
+static void ending(struct findings *f, struct watch *w, const struct fact *fact) {
+    if (w->state == WATCH_ENDING) return;
+    w->end_ns = fact->at_ns;
+    if (w->subject) rules_ending(f, w, fact->at_ns, (enum close_by)fact->by, (enum close_how)fact->how);
+    if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);
+    leave(w);
+}
+
+static void closed(struct findings *f, struct watch *w, const struct fact *fact) {
+    const struct fact_end *e = fact->end;
+
+    if (!w->subject) attach(f, w, fact, !e->requests);
+    if (!w->end_ns) w->end_ns = fact->at_ns;
+    if (w->subject) rules_closed(f, w, e);
+    if (e->by == BY_NONE && e->reason == REASON_NONE && e->stood &&
+        (w->state == WATCH_IDLE || w->state == WATCH_BLOCKED))
+        return; /* open at the end of a capture: findings_end looks at it */
+    watch_free(f, w);
+}
+
+static void seen_socket(struct watch *w, const struct fact *fact) {
+    const struct fact_socket *k = fact->socket;
+    uint32_t recv_q = k->recv_q > UINT32_MAX ? UINT32_MAX : (uint32_t)k->recv_q;
+
+    if (k->pid) w->pid = k->pid;
+    if (k->recv_q == UNKNOWN_BYTES) return;
+    w->probed = true;
+    if (!recv_q || recv_q < w->recv_q)
+        w->unread_since_ns = recv_q ? fact->at_ns : 0; /* it reads */
+    else if (!w->unread_since_ns)
+        w->unread_since_ns = fact->at_ns;
+    w->recv_q = recv_q;
+}
+
+void findings_fact(struct findings *f, const struct fact *fact) {
+    struct watch *w;
+
+    if (fact->at_ns > f->now) f->now = fact->at_ns;
+    if (fact->kind == FACT_OPENED) {
+        opened(f, fact);
+        return;
+    }
+    if (!(w = watch_of(f, fact))) return;
+    switch ((enum fact_kind)fact->kind) {
+    case FACT_REQUEST:
+        request(f, w, fact);
+        break;
+    case FACT_RESPONSE:
+        response(f, w, fact);
+        break;
+    case FACT_DONE:
+        done(w, fact);
+        break;
+    case FACT_BLOCKED:
+        blocked(w, fact);
+        break;
+    case FACT_FLOWING:
+        flowing(f, w, fact);
+        break;
+    case FACT_OPAQUE:
+        enter(w, WATCH_OPAQUE);
+        break;
+    case FACT_ENDING:
+        ending(f, w, fact);
+        break;
+    case FACT_CLOSED:
+        closed(f, w, fact);
+        break;
+    case FACT_WAITED:
+        if (w->subject) rules_waited(f, w, fact->bytes, fact->flags & FACT_LIMITED);
+        break;
+    case FACT_RETRIED:
+        w->retried = true;
+        break;
+    case FACT_DIAL_FAILED:
+        if (w->subject) rules_dial_failed(f, w, (enum dial_cause)fact->cause);
+        break;
+    case FACT_SOCKET:
+        seen_socket(w, fact);
+        break;
+    case FACT_OPENED:
+    case N_FACTS:
+    default:
+        break;
+    }
+}
+
+/* ---- time ---- */
+
+static bool is_forgotten(const struct findings *f, const struct subject *s) {
+    if (s->n_open || s->n_waiting || f->now - s->last_ns <= 2 * f->conf.window_ns) return false;
+    for (unsigned k = 0; k < N_FINDINGS; k++)
+        if (s->tally[k] && s->tally[k]->pub.id) return false; /* it is still to be read */
+    return true;
+}
+
+void findings_tick(struct findings *f, int64_t now) {
+    struct subject *s, *next;
+
+    if (now > f->now) f->now = now;
+    f->held = 0;
+    for (s = TAILQ_FIRST(&f->subjects); s; s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (f->now - s->peak_since_ns > f->conf.window_ns) {
+            s->peak[1] = s->peak[0];
+            s->peak[0] = s->n_active;
+            s->peak_since_ns = f->now;
+        }
+        rules_tick(f, s);
+        if (s->pub.side != SIDE_UPSTREAM) f->held += s->held;
+        if (is_forgotten(f, s)) subject_free(f, s);
+    }
+}
+
+static void free_watches(struct findings *f) {
+    for (unsigned side = 0; side < N_SIDES; side++) {
+        struct idmap *m = &f->watches[side];
+        for (size_t i = 0; i < m->room; i++)
+            if (m->slots[i].id) free(m->slots[i].thing);
+        idmap_clear(m);
+    }
+}
+
+void findings_end(struct findings *f, int64_t now) {
+    struct subject *s;
+
+    if (now > f->now) f->now = now;
+    f->held = 0;
+    TAILQ_FOREACH (s, &f->subjects, link) {
+        rules_end(f, s);
+        if (s->pub.side != SIDE_UPSTREAM) f->held += s->held;
+    }
+}
+
+void findings_free(struct findings **fp) {
+    struct findings *f = *fp;
+    struct subject *s;
+
+    if (!f) return;
+    *fp = NULL;
+    free_watches(f);
+    while ((s = TAILQ_FIRST(&f->subjects))) subject_free(f, s);
+    free(f->table);
+    free(f->sorted);
+    free(f);
+}
+
+/* ---- for others ---- */
+
+static bool is_suspect(const struct findings *f, const struct watch *w) {
+    const struct subject *s = w->subject;
+    int64_t patience = f->conf.leak_after_ns / 4 < SEC(1) ? f->conf.leak_after_ns / 4 : SEC(1);
+
+    if (w->side == SIDE_UPSTREAM || !s) return false;
+    if (w->state == WATCH_BLOCKED) return f->now - w->blocked_ns >= patience;
+    return w->state == WATCH_IDLE && !w->bodyless && f->now - w->done_ns >= patience &&
+           s->last_open_ns > w->done_ns + RACE;
+}
+
+size_t findings_suspects(struct findings *f, int64_t now, struct suspect *out, size_t room) {
+    size_t n = 0;
+    struct subject *s;
+    struct watch *w;
+
+    if (now > f->now) f->now = now;
+    /* In turns: those whose ids come after the last one of the round before go first. */
+    for (int turn = 0; turn < 2 && n < room; turn++) {
+        TAILQ_FOREACH (s, &f->subjects, link) {
+            if (s->pub.side == SIDE_UPSTREAM || (!s->n_idle && TAILQ_EMPTY(&s->blocked))) continue;
+            if (TAILQ_EMPTY(&s->blocked) && s->last_open_ns <= TAILQ_FIRST(&s->idle)->done_ns + RACE) continue;
+            for (int list = 0; list < 2; list++) {
+                for (w = list ? TAILQ_FIRST(&s->blocked) : TAILQ_FIRST(&s->idle); w && n < room;
+                     w = TAILQ_NEXT(w, link)) {
+                    if (!list && s->last_open_ns <= w->done_ns + RACE) break; /* and none of those behind it */
+                    if ((w->id > f->suspect_after) == (turn == 1) || !is_suspect(f, w)) continue;
+                    out[n++] = (struct suspect){w->id, w->side};
+                }
+            }
+        }
+    }
+    f->suspect_after = n == room ? out[n - 1].conn : 0;
+    return n;
+}
+
+bool findings_origin(const struct findings *f, const char *key, struct origin_facts *out) {
+    struct finding_subject p = {.side = SIDE_UPSTREAM};
+    struct subject *s;
+
+    put_text(p.key, sizeof p.key, key);
+    if (!(s = subject_find(f, &p, hash_subject(&p)))) return false;
+    *out = (struct origin_facts){.idle_timeout_ns = subject_idle_timeout(s),
+                                 .idle_observations = s->n_idle_ends,
+                                 .peak_active = subject_peak(s),
+                                 .sufficient_idle = s->sufficient};
+    return true;
+}

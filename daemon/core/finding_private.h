@@ -1,0 +1,189 @@
+/* Inside the rule engine: what is held of a connection, of a subject, and of a finding
+ * in the making. */
+#ifndef CONNLEAK_FINDING_PRIVATE_H
+#define CONNLEAK_FINDING_PRIVATE_H
+
+#include "finding.h"
+#include "idmap.h"
+
+#include <sys/queue.h>
+
+/* ---- thresholds ---- */
+
+#define CLOSE_SOON     SEC(1)    /* a FIN this soon after the response is because of it, not of an idle timeout */
+#define RACE           MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
+#define SETTLE         MSEC(200) /* how long a FIN after a response waits for what explains it */
+#define SURVIVES       MSEC(20) /* an idle connection that lives on this long after another's close was kept, not closed */
+#define MUCH_RECEIVED  16384    /* more than any one read takes: a RST after it had something unread */
+#define SMALL_BODY     4096     /* what a client's user-space buffer hides from its kernel: head and body (Go: 4 KiB) */
+#define DRAIN_WORTH    (256u << 10) /* a rest up to here is cheaper to read than a new connection: Go 1.27's own limit */
+#define PAIRS          2            /* so many times closed and dialed again are a habit */
+#define HELD_LEAST     3            /* so many held connections are no coincidence ... */
+#define HELD_LEAST_END 2            /* ... and at a capture's end, where waiting shows no more */
+#define OFTEN          3
+#define TUNNELS_OFTEN  10
+#define TUNNEL_SMALL   (64u << 10)
+#define MAX_SUBJECTS   4096
+#define MAX_HOSTS      32 /* of a subject, told apart; others count as one */
+
+/* ---- a connection ---- */
+
+enum watch_state {
+    WATCH_OPEN,    /* no request on it yet */
+    WATCH_BUSY,    /* a request is under way */
+    WATCH_BLOCKED, /* and nothing of its response goes out */
+    WATCH_IDLE,    /* its last response has passed, and it may be reused: in subject.idle */
+    WATCH_SPENT,   /* the same, and it may not be reused */
+    WATCH_OPAQUE,
+    WATCH_ENDING, /* a FIN or RST was seen */
+};
+
+struct subject;
+
+struct watch {
+    TAILQ_ENTRY(watch) link; /* subject.idle, in order of done_ns; subject.blocked, of blocked_ns */
+    struct subject *subject; /* NULL: not known yet */
+    conn_id id;
+    struct endpoint peer, server;
+    int64_t opened_ns, request_ns, done_ns, end_ns;
+    int64_t blocked_ns;
+    int64_t unread_since_ns; /* the probe sees recv_q above zero since then; 0 */
+    uint64_t delivered;      /* head and body of the last response */
+    uint32_t requests, responses, recv_q, pid;
+    uint16_t status;
+    uint8_t side, state, host, method;
+    bool responded; /* the head of the response under way came */
+    bool no_reuse, bodyless, http10, proxied, retried;
+    bool probed, counted_held, counted_slow, was_idle; /* was_idle: when it ended */
+};
+
+/* ---- a subject ---- */
+
+struct close_waiting { /* a FIN after a whole response: cap, early close or session's end? */
+    int64_t fin_ns;
+    uint64_t received;
+    conn_id id;
+    uint32_t requests;
+    uint16_t status;
+    uint8_t host, method;
+    bool bodyless, redialed, proxied;
+};
+
+#define WAITING 64
+#define SPELLS  16
+#define OPENS   64
+#define LEARNED 15
+
+struct host_share {
+    char *name;
+    uint32_t idle, dials; /* of a client that goes there directly, with a limit of two idle ones */
+};
+
+struct tally;
+
+struct subject {
+    struct finding_subject pub;
+    uint64_t hash;
+    struct subject *next;      /* in the hash table */
+    TAILQ_ENTRY(subject) link; /* findings.subjects, the one used last at the end */
+    TAILQ_HEAD(, watch) idle, blocked;
+    uint32_t n_open, n_active, n_idle;
+    uint32_t peak[2]; /* n_active: of this window and the one before */
+    int64_t peak_since_ns;
+    int64_t last_ns, first_open_ns, last_open_ns;
+    int64_t opened[OPENS]; /* ring */
+    uint64_t n_opened;
+    uint64_t requests, responses, asked_close, server_close, http10;
+    uint64_t done_by[6], fin_by[6]; /* by status class: responses, and those followed by a FIN */
+    uint64_t reuses, prompt_reuses;
+    int64_t busy_total_ns;
+    struct {
+        int64_t from_ns, to_ns;
+    } spell[SPELLS]; /* idle spells that ended in reuse: ring */
+    uint64_t n_spells;
+    struct close_waiting waiting[WAITING];
+    unsigned n_waiting;
+    int64_t idle_ends[LEARNED]; /* idle times at which the server ended it: ring */
+    uint32_t n_idle_ends;
+    uint32_t nth, nth_times; /* responses until the server said close */
+    int64_t rate_since_ns;
+    uint32_t rate_opens;
+    uint32_t sufficient;
+    uint64_t held; /* now */
+    struct host_share hosts[MAX_HOSTS];
+    uint8_t n_hosts;
+    struct tally *tally[N_FINDINGS];
+};
+
+/* ---- a finding, or what may become one ---- */
+
+struct tally {
+    struct finding pub; /* pub.id 0: not raised */
+    TAILQ_ENTRY(tally) link;
+    uint32_t unredialed;
+    bool raised_now; /* state-like kinds: the cause stands */
+};
+
+#define CHANGES 256
+
+struct findings {
+    struct findings_conf conf;
+    struct idmap watches[N_SIDES];
+    struct subject **table; /* by hash; TABLE slots */
+    TAILQ_HEAD(, subject) subjects;
+    unsigned n_subjects;
+    TAILQ_HEAD(, tally) tallies;
+    uint64_t last_id, held;
+    int64_t now;
+    unsigned open, open_of[N_FINDINGS];
+    const struct finding **sorted;
+    size_t n_sorted, sorted_room;
+    bool sort_is_old;
+    struct finding_change change[CHANGES];
+    uint64_t change_first, change_next;
+    conn_id suspect_after; /* where the last round of suspects stopped */
+};
+
+/* finding.c */
+void watch_free(struct findings *f, struct watch *w);
+uint32_t subject_peak(const struct subject *s);
+unsigned subject_opens_after(const struct subject *s, int64_t t); /* of the newest OPENS */
+int64_t subject_idle_timeout(const struct subject *s);
+static inline unsigned class_of(uint16_t status) {
+    return status >= 100 && status < 600 ? status / 100u : 0;
+}
+
+/* A tally that may become a finding; made where there is none. */
+struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind kind);
+
+/* One more occurrence, on a connection (0: none) with what its last exchange was. */
+struct occurrence {
+    conn_id id;
+    uint16_t status;
+    uint8_t host, method;
+};
+struct tally *tally_count(struct findings *f, struct subject *s, enum finding_kind kind, struct occurrence o);
+
+void tally_set(struct tally *t, enum finding_number n, uint64_t value);
+void tally_add(struct tally *t, enum finding_number n, uint64_t value);
+void tally_max(struct tally *t, enum finding_number n, uint64_t value);
+uint64_t tally_get(const struct tally *t, enum finding_number n);
+
+/* From now on it is a finding; again where it had resolved. */
+void tally_raise(struct findings *f, struct tally *t, enum severity severity, enum confidence confidence);
+void tally_resolve(struct findings *f, struct tally *t);
+
+/* finding_rules.c */
+void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
+void rules_request(struct findings *f, struct watch *w, uint8_t flags);
+void rules_response(struct findings *f, struct watch *w, bool server_close);
+void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns);
+void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how);
+void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);
+void rules_waited(struct findings *f, struct watch *w, uint64_t ns, bool limited);
+void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause cause);
+void rules_settle(struct findings *f, struct subject *s, bool final);
+void rules_tick(struct findings *f, struct subject *s);
+void rules_end(struct findings *f, struct subject *s);
+
+#endif

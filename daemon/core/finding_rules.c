@@ -1,0 +1,770 @@
+/* The rules: one small function each, called where its facts come in.
+ *
+ * A false alarm is worse than a miss. What proves itself is raised at once; what only looks
+ * like it must come again and again; and what looks the same as something else names it. */
+#include "finding_private.h"
+
+static uint64_t ms(int64_t ns) {
+    return ns > 0 ? (uint64_t)(ns / MSEC(1)) : 0;
+}
+
+static struct occurrence last_of(const struct watch *w) {
+    return (struct occurrence){.id = w->id, .status = w->status, .host = w->host, .method = w->method};
+}
+
+static uint32_t bit(enum finding_kind kind) {
+    return (uint32_t)1 << kind;
+}
+
+static bool is_client(const struct subject *s) {
+    return s->pub.side != SIDE_UPSTREAM;
+}
+
+/* ---- what a client's stack does of itself ---- */
+
+/* It reads every body that it does not refuse: a FIN after one is no early close. */
+static bool reads_all(enum stack st) {
+    return st == STACK_CURL || st == STACK_WGET || st == STACK_AB;
+}
+
+/* Its connections commonly end with the session that made them: a FIN after one response is as likely that. */
+static bool has_sessions(enum stack st) {
+    return st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX || st == STACK_AIOHTTP || reads_all(st);
+}
+
+/* It has a pool whose size is limited, and makes requests wait for it. */
+static bool has_pool_limit(enum stack st) {
+    return st == STACK_GO || st == STACK_APACHE || st == STACK_OKHTTP || st == STACK_AIOHTTP || st == STACK_UNDICI ||
+           st == STACK_HTTPX || st == STACK_DOTNET;
+}
+
+/* aiohttp closes its connection to a plain proxy after each response and does not say so. */
+static bool closes_to_proxies(const struct findings *f, const struct subject *s, bool proxied) {
+    return s->pub.stack == STACK_AIOHTTP && (proxied || (f->conf.forward && s->pub.side == SIDE_DOWNSTREAM));
+}
+
+static const char *const effect_upstream =
+    "The daemon gave the body up because its client left; the finding of the downstream side names the client.";
+static const char *const effect_cut = "The daemon sends head and body in one write where it has both: whether a "
+                                      "client's early close shows FIN or RST depends "
+                                      "on how the answer was cut into segments.";
+static const char *const effect_proxy_key = "Through a forward proxy Go and others pool all plain-HTTP hosts under one "
+                                            "key with one limit; direct_dials says what a "
+                                            "client without a proxy would have needed.";
+static const char *const effect_aiohttp =
+    "aiohttp closes connections to a plain-HTTP proxy after each response; without the proxy it would reuse them.";
+
+/* ---- early_body_close and rst_unread_data ---- */
+
+static void raise_early(struct findings *f, struct tally *t) {
+    uint64_t proven = tally_get(t, NUM_PROVEN), rst = tally_get(t, NUM_BY_RST), fin = tally_get(t, NUM_BY_FIN);
+    uint64_t justified = tally_get(t, NUM_JUSTIFIED);
+    bool rare_and_right = justified == t->pub.count && t->pub.count < TUNNELS_OFTEN && fin == 0;
+    enum severity severity =
+        rare_and_right || t->pub.observer_effect == effect_aiohttp ? SEVERITY_INFO : SEVERITY_WARNING;
+
+    if (!proven && !rst && tally_get(t, NUM_REDIALS) < PAIRS) return;
+    tally_raise(f, t, severity,
+                proven ? CONFIDENCE_CONFIRMED
+                : rst  ? CONFIDENCE_LIKELY
+                       : (t->pub.ambiguous ? CONFIDENCE_SUSPECTED : CONFIDENCE_LIKELY));
+}
+
+static void count_cost(struct tally *t, const struct fact_end *e) {
+    if (e->body_announced == UNKNOWN_BYTES || e->body_announced < e->body_read) return;
+    uint64_t rest = e->body_announced - e->body_read;
+    tally_add(t, NUM_REST_BYTES, rest);
+    tally_add(t, rest > DRAIN_WORTH ? NUM_JUSTIFIED : NUM_WASTEFUL, 1);
+}
+
+static struct tally *count_early(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct tally *t = tally_count(f, w->subject, FINDING_EARLY_BODY_CLOSE, last_of(w));
+
+    t->unredialed++;
+    tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
+    if (e->counts_known) {
+        tally_set(t, NUM_REQUESTS, e->requests);
+        tally_set(t, NUM_REUSED, e->requests ? e->requests - 1 : 0);
+    }
+    if (e->unread_bytes != UNKNOWN_BYTES && e->unread_bytes) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
+    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
+    if (is_client(w->subject)) {
+        if (w->subject->pub.side == SIDE_DOWNSTREAM) t->pub.observer_effect = effect_cut;
+    } else {
+        t->pub.observer_effect = effect_upstream;
+    }
+    return t;
+}
+
+static void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, bool proven) {
+    struct tally *t = tally_count(f, w->subject, FINDING_RST_UNREAD_DATA, last_of(w));
+
+    if (e->unread_bytes != UNKNOWN_BYTES) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
+    tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
+    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
+    if (!is_client(w->subject)) t->pub.observer_effect = effect_upstream;
+    tally_raise(f, t, SEVERITY_WARNING, proven ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
+}
+
+static void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct tally *t = count_early(f, w, e);
+
+    tally_add(t, NUM_PROVEN, 1);
+    count_cost(t, e);
+    raise_early(f, t);
+    if (e->local_rst && e->rst == FACT_RST_UNREAD) rst_unread(f, w, e, true);
+}
+
+/* All of the response was delivered, then the client's RST. SO_LINGER 0 looks the same: a stack that never
+ * sets it, or more bytes than one read takes, make unread ones the likely cause. */
+static void rst_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
+    bool likely = w->subject->pub.stack != STACK_UNKNOWN || w->delivered >= MUCH_RECEIVED ||
+                  (!w->delivered && e->received_bytes >= MUCH_RECEIVED);
+
+    if (!likely || w->bodyless || e->rst_likely != FACT_RST_UNREAD) return;
+    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    if (w->counted_held) return; /* the end of a leak */
+    struct tally *t = count_early(f, w, e);
+    tally_add(t, NUM_BY_RST, 1);
+    raise_early(f, t);
+}
+
+/* Messages cannot be read (snap length, a gap), but the RST can. */
+static void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e) {
+    if (e->rst_likely != FACT_RST_UNREAD || e->received_bytes < MUCH_RECEIVED) return;
+    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    if (e->tls) return;
+    struct tally *t = count_early(f, w, e);
+    tally_add(t, NUM_BY_RST, 1);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
+}
+
+/* ---- a FIN after the whole response: what for? ---- */
+
+static struct occurrence waiting_occurrence(const struct close_waiting *c) {
+    return (struct occurrence){.id = c->id, .status = c->status, .host = c->host, .method = c->method};
+}
+
+/* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
+static bool another_was_kept(const struct findings *f, const struct subject *s, const struct close_waiting *c,
+                             bool final) {
+    const struct watch *w;
+
+    for (uint64_t i = 0; i < SPELLS && i < s->n_spells; i++)
+        if (s->spell[i].from_ns <= c->fin_ns && s->spell[i].to_ns >= c->fin_ns) return true;
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (w->done_ns > c->fin_ns) break;
+        if (final || f->now - c->fin_ns >= SURVIVES) return true;
+    }
+    return false;
+}
+
+/* Responses of this class are followed by a close, those of others are not: not the limit, but what is done with
+ * such a response. Leaks on errors alone are the rule. */
+static bool is_matter_of_status(const struct subject *s, const struct close_waiting *c) {
+    unsigned k = class_of(c->status);
+    uint64_t others = 0, others_fin = 0;
+
+    if (k < 4 || s->fin_by[k] < OFTEN || s->fin_by[k] * 5 < s->done_by[k] * 4) return false;
+    for (unsigned i = 0; i < 6; i++)
+        if (i != k) others += s->done_by[i], others_fin += s->fin_by[i];
+    return others >= OFTEN && others_fin * 5 <= others;
+}
+
+static void raise_churn(struct findings *f, struct subject *s, struct tally *t) {
+    tally_set(t, NUM_SUFFICIENT, subject_peak(s));
+    tally_set(t, NUM_PEAK_ACTIVE, subject_peak(s));
+    if (subject_peak(s) > s->sufficient) s->sufficient = subject_peak(s);
+    if (is_client(s) && f->conf.forward && s->pub.side == SIDE_DOWNSTREAM && s->n_hosts > 1) {
+        uint64_t direct = 0;
+        for (unsigned i = 0; i < s->n_hosts; i++) direct += s->hosts[i].dials;
+        tally_set(t, NUM_HOSTS, s->n_hosts);
+        tally_set(t, NUM_DIRECT_DIALS, direct);
+        t->pub.observer_effect = effect_proxy_key;
+    }
+    if (tally_get(t, NUM_REDIALS) >= PAIRS)
+        tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING,
+                    is_client(s) ? CONFIDENCE_LIKELY : CONFIDENCE_CONFIRMED);
+}
+
+static void count_redial(struct tally *t, bool redialed) {
+    if (redialed)
+        tally_add(t, NUM_REDIALS, 1);
+    else
+        t->unredialed++;
+}
+
+static void raise_per_request(struct findings *f, struct tally *t) {
+    if (tally_get(t, NUM_REDIALS) < PAIRS) return;
+    tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
+}
+
+static void close_is_early(struct findings *f, struct subject *s, const struct close_waiting *c, const char *effect) {
+    bool sessions = has_sessions(s->pub.stack);
+    struct tally *t;
+
+    if (!c->bodyless && !reads_all(s->pub.stack)) {
+        t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
+        count_redial(t, c->redialed);
+        tally_add(t, NUM_BY_FIN, 1);
+        tally_set(t, NUM_RECEIVED_BYTES, c->received);
+        tally_set(t, NUM_REQUESTS, c->requests);
+        t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
+        t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;
+        raise_early(f, t);
+    }
+    if (c->requests != 1 || !(sessions || c->bodyless)) return;
+    t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
+    count_redial(t, c->redialed);
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    if (!c->bodyless && !reads_all(s->pub.stack)) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
+    t->pub.observer_effect = effect;
+    raise_per_request(f, t);
+}
+
+void rules_settle(struct findings *f, struct subject *s, bool final) {
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < s->n_waiting; i++) {
+        struct close_waiting *c = &s->waiting[i];
+        if (another_was_kept(f, s, c, final) && !is_matter_of_status(s, c)) {
+            struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
+            count_redial(t, c->redialed);
+            raise_churn(f, s, t);
+        } else if (final || f->now - c->fin_ns >= SETTLE) {
+            close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
+        } else {
+            s->waiting[kept++] = *c;
+        }
+    }
+    s->n_waiting = kept;
+}
+
+static void fin_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+    struct close_waiting *c;
+
+    if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - w->done_ns > CLOSE_SOON) return;
+    s->fin_by[class_of(w->status)]++;
+    if (s->n_waiting == WAITING) rules_settle(f, s, true);
+    c = &s->waiting[s->n_waiting++];
+    *c = (struct close_waiting){.fin_ns = w->end_ns,
+                                .received = e->received_bytes,
+                                .id = w->id,
+                                .requests = w->requests,
+                                .status = w->status,
+                                .host = w->host,
+                                .method = w->method,
+                                .bodyless = w->bodyless,
+                                .proxied = w->proxied,
+                                .redialed = s->last_open_ns > w->end_ns};
+}
+
+/* ---- body_not_closed and transport_per_request, by what is held ---- */
+
+struct held {
+    unsigned n, unread, read, single, small;
+    uint64_t recv_q;
+    int64_t oldest_ns;
+    struct watch *first;
+    uint32_t pid;
+};
+
+static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least) {
+    int64_t since = w->state == WATCH_BLOCKED ? w->blocked_ns : w->done_ns;
+    return f->now - since >= least && s->last_open_ns >= since + RACE;
+}
+
+static void add_held(struct held *h, struct watch *w, bool blocked) {
+    int64_t since = blocked ? w->blocked_ns : w->done_ns;
+
+    h->n++;
+    h->single += w->requests == 1;
+    h->unread += blocked || (w->probed && w->recv_q > 0);
+    h->read += !blocked && w->probed && w->recv_q == 0;
+    h->small += !blocked && w->delivered <= SMALL_BODY;
+    h->recv_q += w->recv_q;
+    if (!h->first || since < h->oldest_ns) h->oldest_ns = since;
+    if (!h->first) h->first = w;
+    if (w->pid) h->pid = w->pid;
+}
+
+static void see_held(const struct findings *f, const struct subject *s, int64_t least, struct held *h) {
+    struct watch *w;
+
+    *h = (struct held){0};
+    TAILQ_FOREACH (w, &s->blocked, link) {
+        if (is_held(f, s, w, least)) add_held(h, w, true);
+    }
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least)) break; /* and none of those behind it */
+        add_held(h, w, false);
+    }
+}
+
+static void count_held(struct findings *f, struct subject *s, struct tally *t, int64_t least, bool single_only) {
+    struct watch *w;
+
+    TAILQ_FOREACH (w, &s->blocked, link) {
+        if (!is_held(f, s, w, least) || w->counted_held) continue;
+        w->counted_held = true;
+        tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
+    }
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least)) break;
+        if (w->counted_held || (single_only && w->requests != 1)) continue;
+        w->counted_held = true;
+        tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
+    }
+}
+
+static void forget_counted(struct subject *s) {
+    struct watch *w;
+    TAILQ_FOREACH (w, &s->idle, link) w->counted_held = false;
+    TAILQ_FOREACH (w, &s->blocked, link) w->counted_held = false;
+}
+
+static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+                            bool ambiguous) {
+    struct tally *t = tally_of(f, s, FINDING_BODY_NOT_CLOSED);
+
+    count_held(f, s, t, least, false);
+    tally_set(t, NUM_HELD, h->n);
+    tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
+    tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
+    if (h->recv_q) tally_set(t, NUM_RECV_Q, h->recv_q);
+    if (h->pid) tally_set(t, NUM_PID, h->pid);
+    if (ambiguous) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
+    t->pub.last_ns = f->now;
+    t->raised_now = true;
+    if (!t->pub.count) return;
+    tally_raise(f, t, h->unread >= 50 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
+                h->unread   ? CONFIDENCE_CONFIRMED
+                : ambiguous ? CONFIDENCE_SUSPECTED
+                            : CONFIDENCE_LIKELY);
+}
+
+static void held_per_request(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+                             bool ambiguous) {
+    struct tally *t = tally_of(f, s, FINDING_TRANSPORT_PER_REQUEST);
+
+    if (ambiguous) forget_counted(s); /* body_not_closed has counted them */
+    count_held(f, s, t, least, true);
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    tally_set(t, NUM_OPEN, s->n_open);
+    if (ambiguous) t->pub.ambiguous |= bit(FINDING_BODY_NOT_CLOSED);
+    t->pub.last_ns = f->now;
+    t->raised_now = true;
+    if (t->pub.count) tally_raise(f, t, SEVERITY_WARNING, h->read == h->n ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
+}
+
+static void held_resolved(struct findings *f, struct subject *s, enum finding_kind kind) {
+    struct tally *t = s->tally[kind];
+
+    if (!t || !t->raised_now) return;
+    t->raised_now = false;
+    if (kind == FINDING_BODY_NOT_CLOSED) tally_set(t, NUM_HELD, 0);
+    tally_resolve(f, t);
+}
+
+/* A pool never has more connections open than requests once ran at a time, but for the dials of a race: more,
+ * each idle since its only response while new ones are opened, are held, or of pools that nobody uses again. */
+static void held_connections(struct findings *f, struct subject *s, int64_t least, unsigned enough) {
+    struct held h;
+    bool more_than_needed = s->n_open > subject_peak(s) + 1;
+
+    if (!is_client(s)) return;
+    see_held(f, s, least, &h);
+    s->held = 0;
+    if (!(h.unread || (h.n >= enough && more_than_needed))) {
+        held_resolved(f, s, FINDING_BODY_NOT_CLOSED);
+        held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
+        return;
+    }
+    /* The probe has seen them all empty, and a user-space buffer cannot hide such bodies: they were read. */
+    bool were_read = h.read == h.n && h.small == 0;
+    bool may_be_unread = h.unread || !(were_read || reads_all(s->pub.stack));
+    bool may_be_pools = !h.unread && h.single == h.n;
+
+    if (may_be_unread) {
+        s->held = h.n;
+        body_not_closed(f, s, &h, least, may_be_pools);
+    }
+    if (may_be_pools)
+        held_per_request(f, s, &h, least, may_be_unread);
+    else
+        held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
+}
+
+/* ---- who forbids reuse ---- */
+
+static void forbids_reuse(struct findings *f, struct watch *w, enum finding_kind kind, uint64_t all,
+                          enum finding_number of) {
+    struct tally *t = tally_count(f, w->subject, kind, last_of(w));
+
+    t->unredialed++;
+    tally_set(t, of, all);
+    if (t->pub.count >= OFTEN && t->pub.count * 2 >= all) tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+void rules_request(struct findings *f, struct watch *w, uint8_t flags) {
+    struct subject *s = w->subject;
+
+    if (!is_client(s)) return;
+    if (flags & FACT_HTTP10)
+        forbids_reuse(f, w, FINDING_HTTP10_NO_KEEPALIVE, ++s->http10, NUM_REQUESTS);
+    else if (flags & FACT_NO_REUSE)
+        forbids_reuse(f, w, FINDING_KEEPALIVES_DISABLED, s->requests, NUM_REQUESTS);
+}
+
+void rules_response(struct findings *f, struct watch *w, bool server_close) {
+    struct subject *s = w->subject;
+    struct tally *t;
+
+    if (!server_close || s->pub.side == SIDE_DOWNSTREAM || w->http10)
+        return; /* downstream it is the daemon that says it */
+    if (w->responses > 1) {
+        s->nth_times = s->nth == w->responses ? s->nth_times + 1 : 1;
+        s->nth = w->responses;
+        t = tally_count(f, s, FINDING_SERVER_LIMITS_REQUESTS, last_of(w));
+        tally_set(t, NUM_NTH, s->nth);
+        if (s->nth_times >= PAIRS) tally_raise(f, t, SEVERITY_INFO, CONFIDENCE_LIKELY);
+        return;
+    }
+    forbids_reuse(f, w, FINDING_SERVER_DISABLES_KEEPALIVE, s->responses, NUM_RESPONSES);
+}
+
+/* ---- ends by the server ---- */
+
+static void server_ended_idle(struct findings *f, struct watch *w, enum close_how how) {
+    struct subject *s = w->subject;
+    int64_t idle = w->end_ns - w->done_ns;
+    enum finding_kind kind = how == HOW_RST ? FINDING_SERVER_RESETS_IDLE : FINDING_SERVER_CLOSES_IDLE;
+
+    if (f->conf.idle_conn_timeout_ns && idle >= f->conf.idle_conn_timeout_ns) return; /* later than we would have */
+    s->idle_ends[s->n_idle_ends++ % LEARNED] = idle;
+    struct tally *t = tally_count(f, s, kind, last_of(w));
+    tally_set(t, NUM_OBSERVATIONS, s->n_idle_ends);
+    tally_set(t, NUM_IDLE_TIMEOUT_MS, ms(subject_idle_timeout(s)));
+    count_redial(t, s->last_open_ns > w->end_ns);
+    tally_set(t, NUM_REDIALS, tally_get(t, NUM_REDIALS));
+}
+
+static void raise_idle_ends(struct findings *f, struct subject *s, enum finding_kind kind) {
+    struct tally *t = s->tally[kind];
+    uint64_t redials = t ? tally_get(t, NUM_REDIALS) : 0;
+
+    if (!t || t->pub.count < PAIRS || !redials) return;
+    tally_raise(f, t,
+                kind == FINDING_SERVER_RESETS_IDLE || (redials >= OFTEN && redials * 5 >= s->requests)
+                    ? SEVERITY_WARNING
+                    : SEVERITY_INFO,
+                CONFIDENCE_CONFIRMED);
+}
+
+static void stale_reuse(struct findings *f, struct watch *w) {
+    struct tally *t = tally_count(f, w->subject, FINDING_STALE_REUSE_RACE, last_of(w));
+
+    tally_add(t, NUM_RETRIED, w->retried);
+    tally_add(t, NUM_FAILED, !w->retried);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+static void truncated(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct tally *t = tally_count(f, w->subject, FINDING_TRUNCATED_RESPONSE, last_of(w));
+
+    tally_set(t, NUM_BODY_READ, e->body_read);
+    if (e->body_announced != UNKNOWN_BYTES)
+        tally_set(t, NUM_BODY_ANNOUNCED, e->body_announced);
+    else
+        t->pub.known &= ~((uint64_t)1 << NUM_BODY_ANNOUNCED);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+static void unasked_bytes(struct findings *f, struct watch *w, const struct fact_end *e) {
+    enum finding_kind kind = e->excess_is_response ? FINDING_UNSOLICITED_RESPONSE : FINDING_EXCESS_RESPONSE_BYTES;
+    struct tally *t = tally_count(f, w->subject, kind, last_of(w));
+
+    tally_add(t, NUM_EXCESS_BYTES, e->excess_bytes);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+static void early_error(struct findings *f, struct watch *w) {
+    struct tally *t = tally_count(f, w->subject, FINDING_EARLY_ERROR_RESPONSE, last_of(w));
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+static void server_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
+    bool framed = e->framing == FRAMING_LENGTH || e->framing == FRAMING_CHUNKED;
+
+    if (e->unread_upload) {
+        early_error(f, w);
+    } else if (e->phase == PHASE_IN_BODY && framed) {
+        truncated(f, w, e);
+    } else if (w->was_idle && w->done_ns && !w->no_reuse && !w->http10 && e->framing != FRAMING_UNTIL_EOF &&
+               !e->excess_bytes) {
+        server_ended_idle(f, w, (enum close_how)e->how);
+    } else if (w->requests > 1 && !w->was_idle && !w->responded && !e->tls) {
+        stale_reuse(f, w);
+    }
+}
+
+/* ---- ends by the client ---- */
+
+static void gave_up_waiting(struct findings *f, struct watch *w) {
+    struct subject *s = w->subject;
+    struct tally *t = tally_count(f, s, FINDING_REQUEST_TIMEOUT, last_of(w));
+
+    tally_set(t, NUM_WAITED_MS, ms(w->end_ns - w->request_ns));
+    /* Many at once are a program that ends; those that come one after the other run out of patience. */
+    bool one_by_one = t->pub.count >= OFTEN && t->pub.last_ns - t->pub.first_ns > SETTLE;
+    tally_raise(f, t, one_by_one ? SEVERITY_WARNING : SEVERITY_INFO,
+                one_by_one ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
+}
+
+/* TLS that nobody can look into: connections one after the other, each left alone after its data, and then closed. */
+static void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+    unsigned after;
+
+    if (!e->stood || !e->last_data_ns || (e->local_rst && e->rst_likely == FACT_RST_UNREAD)) return;
+    after = subject_opens_after(s, w->opened_ns + 1);
+    if (s->n_opened <= OPENS && after == 0 && !(s->tally[FINDING_TRANSPORT_PER_REQUEST])) return;
+    struct tally *t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    tally_set(t, NUM_REDIALS, after > tally_get(t, NUM_REDIALS) ? after : tally_get(t, NUM_REDIALS));
+    if (t->pub.count >= OFTEN) raise_per_request(f, t);
+}
+
+static void client_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
+    switch ((enum fact_early)e->early) {
+    case FACT_EARLY_IN_BODY:
+        early_in_body(f, w, e);
+        break;
+    case FACT_EARLY_RST_AFTER:
+        rst_after_response(f, w, e);
+        break;
+    case FACT_EARLY_FIN_AFTER:
+        fin_after_response(f, w, e);
+        break;
+    case FACT_EARLY_NO_RESPONSE:
+        if (w->request_ns) gave_up_waiting(f, w);
+        break;
+    case FACT_EARLY_UNKNOWN:
+        if (e->local_rst) rst_of_unknown(f, w, e);
+        break;
+    case FACT_EARLY_NO:
+        if (w->was_idle && e->how == HOW_FIN) fin_after_response(f, w, e); /* of a response without a body */
+        break;
+    case FACT_EARLY_OPEN:
+        break;
+    }
+}
+
+/* ---- ends by the daemon, which knows why ---- */
+
+static void evicted(struct findings *f, struct watch *w) {
+    struct tally *t = tally_count(f, w->subject, FINDING_IDLE_CAP_CHURN, last_of(w));
+
+    t->unredialed++;
+    raise_churn(f, w->subject, t);
+}
+
+static void daemon_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
+    switch ((enum close_reason)e->reason) {
+    case REASON_EARLY_CLOSE:
+        early_in_body(f, w, e);
+        break;
+    case REASON_TOO_MANY_IDLE:
+    case REASON_TOO_MANY_IDLE_HOST:
+        evicted(f, w);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- tunnels ---- */
+
+static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+
+    if (e->received_bytes > TUNNEL_SMALL || w->end_ns - w->opened_ns > SEC(10)) return;
+    struct tally *t = tally_count(f, s, FINDING_TUNNEL_CHURN, last_of(w));
+    count_redial(t, s->last_open_ns > w->end_ns);
+    tally_add(t, NUM_RECEIVED_BYTES, e->received_bytes);
+    tally_set(t, NUM_MEAN_BYTES, tally_get(t, NUM_RECEIVED_BYTES) / t->pub.count);
+    if (t->pub.count >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)
+        tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_LIKELY);
+}
+
+/* ---- a client that does not take what it is sent ---- */
+
+static void slow(struct findings *f, struct watch *w, int64_t blocked_ns, enum severity severity) {
+    struct tally *t = tally_of(f, w->subject, FINDING_SLOW_READER);
+
+    if (!w->counted_slow) t = tally_count(f, w->subject, FINDING_SLOW_READER, last_of(w));
+    w->counted_slow = true;
+    tally_max(t, NUM_BLOCKED_MS, ms(blocked_ns));
+    tally_raise(f, t, t->pub.id && t->pub.severity > severity ? (enum severity)t->pub.severity : severity,
+                CONFIDENCE_CONFIRMED);
+}
+
+void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns) {
+    if (at_ns - w->blocked_ns >= f->conf.slow_after_ns) slow(f, w, at_ns - w->blocked_ns, SEVERITY_WARNING);
+}
+
+/* ---- dials ---- */
+
+void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause cause) {
+    enum finding_kind kind = cause == DIAL_CAUSE_REFUSED ? FINDING_CONNECTION_REFUSED : FINDING_DIAL_FAILURES;
+    struct tally *t = tally_count(f, w->subject, kind, last_of(w));
+
+    if (cause == DIAL_CAUSE_UNRESOLVED) tally_add(t, NUM_UNRESOLVED, 1);
+    if (cause == DIAL_CAUSE_TIMEOUT) tally_add(t, NUM_TIMED_OUT, 1);
+    if (cause == DIAL_CAUSE_TLS) tally_add(t, NUM_TLS_FAILED, 1);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+/* The kernel keeps a local port for 60 s after its connection. */
+#define RATE_OVER SEC(10)
+static void dial_rate(struct findings *f, struct subject *s, int64_t at_ns) {
+    if (at_ns - s->rate_since_ns >= RATE_OVER) {
+        uint64_t rate = s->rate_since_ns ? s->rate_opens / 10 : 0, ports = f->conf.port_range;
+        if (rate * 60 * 2 > ports) {
+            struct tally *t = tally_count(f, s, FINDING_DIAL_STORM, (struct occurrence){.host = UINT8_MAX});
+            tally_set(t, NUM_DIALS_PER_S, rate);
+            tally_set(t, NUM_TIME_WAIT, rate * 60);
+            tally_set(t, NUM_PORT_RANGE, ports);
+            if (rate * 60 > ports) tally_set(t, NUM_PORTS_LEFT_S, ports / rate);
+            tally_raise(f, t, rate * 60 > ports ? SEVERITY_CRITICAL : SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+        }
+        s->rate_since_ns = at_ns;
+        s->rate_opens = 0;
+    }
+    s->rate_opens++;
+}
+
+void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns) {
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        struct tally *t = s->tally[k];
+        if (!t || !t->unredialed || t->pub.last_ns > opened_ns) continue;
+        t->unredialed--;
+        tally_add(t, NUM_REDIALS, 1);
+        switch (k) {
+        case FINDING_EARLY_BODY_CLOSE:
+            raise_early(f, t);
+            break;
+        case FINDING_IDLE_CAP_CHURN:
+            raise_churn(f, s, t);
+            break;
+        case FINDING_TRANSPORT_PER_REQUEST:
+            raise_per_request(f, t);
+            break;
+        case FINDING_SERVER_CLOSES_IDLE:
+        case FINDING_SERVER_RESETS_IDLE:
+            raise_idle_ends(f, s, (enum finding_kind)k);
+            break;
+        default:
+            break;
+        }
+    }
+    for (unsigned i = 0; i < s->n_waiting; i++) {
+        if (s->waiting[i].redialed || s->waiting[i].fin_ns > opened_ns) continue;
+        s->waiting[i].redialed = true;
+        break;
+    }
+    dial_rate(f, s, opened_ns);
+}
+
+/* ---- waiting ---- */
+
+void rules_waited(struct findings *f, struct watch *w, uint64_t ns, bool limited) {
+    struct subject *s = w->subject;
+
+    if (!limited) return;
+    struct tally *t = tally_count(f, s, FINDING_POOL_WAIT, last_of(w));
+    tally_max(t, NUM_WAIT_MAX_MS, ms((int64_t)ns));
+    tally_set(t, NUM_OPEN, s->n_open);
+    if (t->pub.count >= OFTEN) tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+}
+
+/* In a capture: few connections, always busy, each taking its next request the moment that it is free. A program with
+ * as many workers as connections looks the same. */
+static void saturated(struct findings *f, struct subject *s) {
+    if (s->pub.side != SIDE_CLIENT || !has_pool_limit(s->pub.stack) || s->n_opened < 2) return;
+    if (s->last_open_ns - s->first_open_ns > MSEC(50) || s->requests < 4 * s->n_opened) return;
+    if (s->prompt_reuses * 10 < s->reuses * 9 || s->busy_total_ns < (int64_t)s->requests * MSEC(5)) return;
+    struct tally *t = tally_count(f, s, FINDING_POOL_WAIT, (struct occurrence){.host = UINT8_MAX});
+    t->pub.count = s->prompt_reuses;
+    tally_set(t, NUM_OPEN, s->n_opened);
+    tally_raise(f, t, SEVERITY_INFO, CONFIDENCE_SUSPECTED);
+}
+
+/* ---- the moments ---- */
+
+void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how) {
+    struct subject *s = w->subject;
+
+    (void)at_ns;
+    /* A program that ends while it holds connections: its kernel resets those with unread bytes. */
+    if (by == BY_LOCAL && how == HOW_RST && is_client(s) && (w->state == WATCH_IDLE || w->state == WATCH_BLOCKED))
+        held_connections(f, s, f->conf.leak_after_ns, HELD_LEAST_END);
+}
+
+void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+
+    if (!e->stood) {
+        if (e->rst == FACT_RST_REFUSED) rules_dial_failed(f, w, DIAL_CAUSE_REFUSED);
+        return;
+    }
+    if (e->excess_bytes) unasked_bytes(f, w, e);
+    if (e->zero_window_ns >= MSEC(10) && is_client(s))
+        slow(f, w, e->zero_window_ns, e->zero_window_ns >= f->conf.slow_after_ns ? SEVERITY_WARNING : SEVERITY_INFO);
+    if (w->state == WATCH_OPAQUE) {
+        tunnel_ended(f, w, e);
+        return;
+    }
+    if (e->tls && e->by != BY_NONE && is_client(s)) tls_per_request(f, w, e);
+    if (e->by == BY_LOCAL && (e->reason == REASON_NONE || is_client(s)))
+        client_ended(f, w, e);
+    else if (e->by == BY_LOCAL)
+        daemon_ended(f, w, e);
+    else if (e->by == BY_REMOTE && s->pub.side != SIDE_DOWNSTREAM) {
+        if (e->tls && e->local_rst && e->early == FACT_EARLY_UNKNOWN) rst_of_unknown(f, w, e);
+        server_ended(f, w, e);
+    }
+}
+
+static bool is_held_kind(enum finding_kind k, const struct tally *t) {
+    return t->raised_now && (k == FINDING_BODY_NOT_CLOSED || k == FINDING_TRANSPORT_PER_REQUEST);
+}
+
+static void resolve_old(struct findings *f, struct subject *s) {
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        struct tally *t = s->tally[k];
+        if (!t || !t->pub.id || t->pub.resolved_ns || is_held_kind((enum finding_kind)k, t)) continue;
+        if (f->now - t->pub.last_ns > f->conf.window_ns) tally_resolve(f, t);
+    }
+}
+
+void rules_tick(struct findings *f, struct subject *s) {
+    struct watch *w;
+
+    if (s->n_waiting) rules_settle(f, s, false);
+    TAILQ_FOREACH (w, &s->blocked, link) {
+        if (f->now - w->blocked_ns < f->conf.slow_after_ns) break;
+        slow(f, w, f->now - w->blocked_ns, SEVERITY_WARNING);
+    }
+    held_connections(f, s, f->conf.leak_after_ns, HELD_LEAST);
+    resolve_old(f, s);
+}
+
+void rules_end(struct findings *f, struct subject *s) {
+    rules_settle(f, s, true);
+    held_connections(f, s, 0, HELD_LEAST_END);
+    saturated(f, s);
+}
