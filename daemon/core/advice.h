@@ -1,0 +1,19 @@
+/* What to change about a finding, in the words of what the client is written with (tbl/advice.h). */
+#ifndef CONNLEAK_ADVICE_H
+#define CONNLEAK_ADVICE_H
+
+#include "finding.h"
+
+/* The advice for a client of that stack; the general one where the stack has none of its own. Static, never empty for
+ * a kind and a stack of their enums. */
+const char *finding_advice(enum finding_kind k, enum stack s);
+
+/* All that finding_advice() has for a kind: the general text first, which is of STACK_UNKNOWN, then the texts of
+ * stacks, i counting from 0. False after the last. */
+struct advice {
+    enum stack stack;
+    const char *text; /* static */
+};
+bool finding_advice_at(enum finding_kind k, unsigned i, struct advice *out);
+
+#endif
