@@ -22,8 +22,8 @@ X(EARLY_BODY_CLOSE, APACHE,
   "EntityUtils.consume(response.getEntity()) before response.close(): close() alone drops the connection. In 5.x, "
   "execute(request, handler) consumes the entity when the handler returns.")
 X(EARLY_BODY_CLOSE, OKHTTP,
-  "Read the body to its end, response.body().string() or source().skip(), before response.close(): close() drains "
-  "for 100 ms at most, and not at all where the call was canceled.")
+  "Read the body to its end, with response.body().string() for one, before response.close(): close() drains for 100 "
+  "ms at most.")
 X(EARLY_BODY_CLOSE, JDK_URL,
   "Read getInputStream() to its end, and for a status of 400 and above getErrorStream(), then close() the stream; "
   "do not call disconnect(). What is left at close() is drained in the background only up to "
@@ -39,7 +39,7 @@ X(EARLY_BODY_CLOSE, HTTPX,
   "the block is left: leaving it with bytes unread closes the connection.")
 X(EARLY_BODY_CLOSE, AIOHTTP,
   "await response.read() before the async with block is left, on errors too: leaving it, or response.release(), "
-  "with bytes unread closes the connection. raise_for_status=True gives the body up.")
+  "with bytes unread closes the connection. raise_for_status() releases it unread.")
 X(EARLY_BODY_CLOSE, URLLIB,
   "Read the response to its end; yet urllib.request asks for Connection: close on every request and never reuses a "
   "connection: use http.client, urllib3 or requests.Session.")
@@ -161,8 +161,9 @@ X(TRANSPORT_PER_REQUEST, HTTPX,
   "One httpx.Client() (AsyncClient) for all requests: httpx.get() and its like make a client for each call and "
   "close it.")
 X(TRANSPORT_PER_REQUEST, AIOHTTP,
-  "One ClientSession for the whole program, not an async with ClientSession() for each request. Through an HTTP "
-  "proxy, aiohttp 3.8 closes each connection after its response whatever one does.")
+  "One ClientSession for the whole program, not an async with ClientSession() for each request, and a TCPConnector "
+  "without force_close. Through an HTTP proxy, aiohttp 3.8 closes each connection after its response whatever one "
+  "does.")
 X(TRANSPORT_PER_REQUEST, URLLIB,
   "urllib.request never reuses a connection: use http.client, urllib3 or requests.Session.")
 X(TRANSPORT_PER_REQUEST, NODE,
@@ -196,7 +197,7 @@ X(KEEPALIVES_DISABLED, JDK_URL,
   "-Dhttp.keepAlive=false, or setRequestProperty(\"Connection\", \"close\"): take it out.")
 X(KEEPALIVES_DISABLED, REQUESTS, "headers={'Connection': 'close'}, in a call or in session.headers: take it out.")
 X(KEEPALIVES_DISABLED, HTTPX, "headers={'Connection': 'close'}, in a call or in the client: take it out.")
-X(KEEPALIVES_DISABLED, AIOHTTP, "headers={'Connection': 'close'}, or TCPConnector(force_close=True): take it out.")
+X(KEEPALIVES_DISABLED, AIOHTTP, "headers={'Connection': 'close'}, in a call or in the session: take it out.")
 X(KEEPALIVES_DISABLED, URLLIB,
   "urllib.request says Connection: close on every request, and cannot do otherwise: use http.client, urllib3 or "
   "requests.Session.")

@@ -15,9 +15,11 @@
 
 X(EARLY_BODY_CLOSE, "early_body_close", WARNING,
   "{count} response {count|body was|bodies were} given up before {count|its|their} end[, {count|with|the last with} "
-  "a RST after {received_bytes} {received_bytes|byte|bytes} received[, {unread_bytes} of them unread|, "
-  "{unread_if_read_4096} of them unread if the client read 4,096]][; {requests} {requests|request|requests} on "
-  "{connections} {connections|connection|connections}]",
+  "a RST after {received_bytes} {received_bytes|byte|bytes} received, {unread_if_read_4096} of them unread if the "
+  "client read 4,096|, {count|with|the last with} {received_bytes} {received_bytes|byte|bytes} received][; "
+  "{unread_bytes} {unread_bytes|byte|bytes} lay unread at the close][; {requests} {requests|request|requests} on "
+  "{count|its|the last} connection{requests|, not reused|}][; {redials} new {redials|connection|connections} "
+  "followed][; {justified} {justified|was|were} given up rightly, with more left than a new connection costs]",
   "A response body was closed before its end was seen. Its connection cannot carry another request and is thrown "
   "away; where bytes lay unread in the kernel, close() became a RST.")
 X(RST_UNREAD_DATA, "rst_unread_data", WARNING,
@@ -35,12 +37,13 @@ X(BODY_NOT_CLOSED, "body_not_closed", WARNING,
   "leaks, with its memory and descriptor, until the process ends.")
 X(IDLE_CAP_CHURN, "idle_cap_churn", WARNING,
   "{count} good {count|connection was|connections were} closed because the limit of idle ones was full[, and "
-  "{redials} {redials|was|were} dialed again][; a limit of {sufficient} would have been enough]",
+  "{redials} {redials|was|were} dialed again][; a limit of {sufficient} would have been enough][; without the "
+  "proxy, {direct_dials} {direct_dials|dial|dials} would have been enough]",
   "More requests run at a time than the pool may keep idle connections: after each burst the surplus is closed, and "
   "the next burst dials again.")
 X(TRANSPORT_PER_REQUEST, "transport_per_request", WARNING,
-  "{count} {count|connection|connections} carried one request each, though nothing forbade reuse[; {open} of them "
-  "{open|is|are} still open]",
+  "{count} {count|connection|connections} carried one request each, though nothing forbade reuse[; {open} "
+  "{open|is|are} open now]",
   "Each request makes a client, session or transport of its own, whose pool nobody else uses: its connection is "
   "never found again.")
 X(KEEPALIVES_DISABLED, "keepalives_disabled", WARNING,
@@ -108,9 +111,10 @@ X(DIAL_FAILURES, "dial_failures", WARNING,
   "{tls_failed} in the TLS handshake]",
   "Connections could not be established.")
 X(DIAL_STORM, "dial_storm", CRITICAL,
-  "{count} {count|dial|dials}[, {dials_per_s} per second][: with 60 s of TIME_WAIT, {time_wait} of {port_range} "
-  "local ports will be in use][; all are used up in {ports_left_s:time}]",
+  "[{dials_per_s} dials per second|Dials come too fast][: with 60 s of TIME_WAIT, {time_wait} of {port_range} local "
+  "ports will be in use][; all are used up in {ports_left_s:time}]",
   "Connections are opened faster than the kernel gives their local ports back.")
 X(TUNNEL_CHURN, "tunnel_churn", WARNING,
-  "{count} CONNECT {count|tunnel|tunnels} to one host[, of {mean_bytes} bytes on average]: opened again and again",
+  "{count} CONNECT {count|tunnel was|tunnels were} opened one after the other[, with {mean_bytes} "
+  "{mean_bytes|byte|bytes} each on average]",
   "Each tunnel costs a TCP and a TLS handshake; many short ones are TLS connections that the client does not reuse.")
