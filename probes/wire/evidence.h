@@ -12,27 +12,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Why the first RST was sent. What a capture can prove, and nothing else; what it
- * only suggests is in rst_cause_likely. */
+/* Why the first RST was sent: what is proven. What the capture only suggests is in rst_cause_likely. */
 enum rst_cause {
-    RST_CAUSE_NONE,             /* no RST, or its cause cannot be told */
-    RST_CAUSE_UNREAD_AT_CLOSE,  /* close() with received bytes unread */
-    RST_CAUSE_DATA_AFTER_CLOSE, /* bytes came for a socket that was closed already */
-    RST_CAUSE_REFUSED,          /* nobody listens: the answer to a SYN */
-    RST_CAUSE_ABORT,            /* the sender threw the connection away: SO_LINGER 0, a timeout */
+#define X(sym, name, text) RST_CAUSE_##sym,
+#include "wire/tbl/rst_causes.h"
+#undef X
 };
 
 /* Was a response body given up? What lifecycle.early_closes rests on. */
 enum early_verdict {
-    EARLY_NO,                 /* proven: no */
-    EARLY_IN_BODY,            /* proven: the client ended the connection before the body was complete */
-    EARLY_FIN_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's FIN */
-    EARLY_RST_AFTER_COMPLETE, /* ambiguous: all of a body was delivered, then the client's RST: given up, or abandoned,
-                                 or SO_LINGER 0 */
-    EARLY_NO_RESPONSE, /* ambiguous: the client left before the response head; whether a body was to come is not known
-                        */
-    EARLY_OPEN,        /* not yet: no end of the client's is in the capture, and a body was under way or delivered */
-    EARLY_UNKNOWN,     /* the capture has no view of the last exchange: a gap, TLS, not HTTP/1 */
+#define X(sym, name, text) EARLY_##sym,
+#include "wire/tbl/early_verdicts.h"
+#undef X
 };
 
 /* What the bytes are. */
@@ -53,17 +44,9 @@ enum wire_roles {
 
 /* Why something cannot be known: bits. */
 enum wire_incomplete {
-    INCOMPLETE_START = 1 << 0,         /* the capture began later than the connection */
-    INCOMPLETE_END = 1 << 1,           /* the same 4-tuple began anew without an end seen */
-    INCOMPLETE_GAP_IN = 1 << 2,        /* bytes of the server are missing that HTTP framing could not bridge */
-    INCOMPLETE_GAP_OUT = 1 << 3,       /* the same for the client's */
-    INCOMPLETE_SNAPLEN = 1 << 4,       /* packets were cut by the snap length */
-    INCOMPLETE_ONE_WAY = 1 << 5,       /* only one direction is in the capture */
-    INCOMPLETE_OPAQUE = 1 << 6,        /* TLS, HTTP/2, or not HTTP: messages are not visible */
-    INCOMPLETE_LIMIT = 1 << 7,         /* a limit of this program on held bytes or on a head's size was reached */
-    INCOMPLETE_CAPTURE_ENDED = 1 << 8, /* it was open when the capture ended */
-    INCOMPLETE_BAD_HTTP = 1 << 9,      /* a message that breaks HTTP's framing rules */
-    INCOMPLETE_LOSS = 1 << 10,         /* bytes are missing, but nothing that matters to the messages */
+#define X(sym, bit, name, text) INCOMPLETE_##sym = 1 << (bit),
+#include "wire/tbl/incomplete.h"
+#undef X
 };
 
 /* Of one sender. */
@@ -139,8 +122,8 @@ struct wire_evidence {
     bool response_close;                    /* the same of a response */
     bool bare_lf;                           /* a head had lines that end with LF alone */
     bool proxy_form;                        /* requests in absolute form: the server is a forward proxy */
-    char conn_state[8];                     /* Zeek's: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH */
-    char history[WIRE_HISTORY_MAX];         /* Zeek's */
+    char conn_state[8];                     /* Zeek's, of tbl/zeek_states.h */
+    char history[WIRE_HISTORY_MAX];         /* Zeek's, of tbl/zeek_letters.h */
     char *host;                             /* of the first request's Host field, cut at 255 bytes; NULL: not seen */
     char *user_agent;                       /* cut at 127 */
     struct wire_tls *tls;                   /* NULL: not TLS */
