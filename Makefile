@@ -54,7 +54,7 @@ ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLA
 
 # One library a room; arrows go down only (README, "The map").
 ROOMS := core log record io admin
-PROBES := wire capture crosscheck
+PROBES := wire capture crosscheck sockdiag
 room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
@@ -79,6 +79,7 @@ LIBCORE   := $(B)/libcore.a
 LIBWIRE   := $(B)/libwire.a
 LIBRECORD := $(B)/librecord.a
 LIBIO     := $(B)/libio.a
+LIBSOCKDIAG := $(B)/libsockdiag.a
 LIBCONF   := $(B)/libconf.a
 
 .PHONY: all help deps run demo test check asan fuzz fuzzers bench lint fmt tables install uninstall clean tests
@@ -89,6 +90,7 @@ $(LIBRECORD): $(call obj,$(call room_src,record) $(call room_src,log))
 $(LIBCONF):   $(call obj,daemon/conf.c daemon/conf_values.c daemon/conf_check.c daemon/access.c)
 $(LIBIO):     $(call obj,$(call room_src,io))
 $(LIBWIRE):   $(call obj,$(call probe_src,wire))
+$(LIBSOCKDIAG): $(call obj,$(call probe_src,sockdiag))
 $(B)/%.a:
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -97,7 +99,7 @@ $(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBC
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck)) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 
@@ -138,6 +140,7 @@ CAPTURE_READERS := $(call obj,$(addprefix probes/capture/,link.c bytes.c file.c 
 CAPTURE_TESTS   := $(addprefix $(B)/tests/,unit/t_link unit/t_capture_file fuzz/f_link fuzz/f_capture)
 $(CAPTURE_TESTS): $(CAPTURE_READERS)
 $(CAPTURE_TESTS): TEST_LIBS := -lpcap -lz
+$(addprefix $(B)/tests/,unit/t_sockdiag fuzz/f_sockdiag): $(call obj,$(addprefix probes/sockdiag/,sockdiag.c answer.c owner.c verdict.c))
 
 fuzzers: $(FUZZERS)
 

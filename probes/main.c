@@ -17,7 +17,7 @@ static const struct command {
     {"crosscheck", "compare a capture with the daemon's ledger", crosscheck_main},
     {"replay", "", NULL},
     {"whatif", "", NULL},
-    {"sockets", "", NULL},
+    {"sockets", "what lies unread in which connection, and whose it is", sockets_main},
     {"resets", "", NULL},
     {"run", "", NULL},
     {"top", "", NULL},

@@ -67,6 +67,7 @@ BELOW = {
     "probes/wire/tbl": set(),
     "probes/capture": CORE | {"probes/wire", "daemon/record"},
     "probes/crosscheck": CORE | {"probes/wire", "probes/capture", "daemon/record"},
+    "probes/sockdiag": CORE | {"daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
 }
 ONLY_IN = {
