@@ -26,9 +26,9 @@ static const char usage_text[] =
     "  --pid PID     only those that this process has open; if it is in another\n"
     "                network namespace (a container), sockets are looked for there\n"
     "  --port PORT   only those to or from this port; the kernel selects\n"
-    "  --watch D     look again every D (1s, 250ms, ...) until interrupted; times then\n"
-    "                run from when nothing was read any more, and not from the last\n"
-    "                byte's arrival, which is what the kernel remembers\n"
+    "  --watch D     look again every D (1s, 250ms, ...) until interrupted; times\n"
+    "                then run from when nothing was read any more, and not from the\n"
+    "                last byte's arrival, which is what the kernel remembers\n"
     "  --json        one object, connleak.sockets/1; with --watch, a line each round\n"
     "\n"
     "Recv-Q, Send-Q: bytes received and not read; bytes written and not acknowledged.\n"
@@ -78,8 +78,8 @@ static int parse_options(int argc, char **argv, struct sockets_asked *a) {
     long n;
     int opt;
 
-    optind = 0; /* glibc: a new scan, whatever was scanned before */
-    while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+    optind = opterr = 0; /* glibc: a new scan, whatever was scanned before */
+    while ((opt = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
         switch (opt) {
         case OPT_PID:
             if (!number(optarg, INT32_MAX, &n))
@@ -102,9 +102,10 @@ static int parse_options(int argc, char **argv, struct sockets_asked *a) {
         case 'h':
             fputs(usage_text, stdout);
             return -1;
+        case ':':
+            return complain(EXIT_USAGE, "%s takes a value; see connleak sockets --help", argv[optind - 1]);
         default:
-            fputs(usage_text, stderr);
-            return EXIT_USAGE;
+            return complain(EXIT_USAGE, "unknown option %s; see connleak sockets --help", argv[optind - 1]);
         }
     }
     if (optind < argc) return complain(EXIT_USAGE, "unexpected argument \"%s\"", argv[optind]);

@@ -328,7 +328,7 @@ def test_owners_that_may_not_be_known_are_null_and_it_is_said(leaver):
 
 def test_mistakes_are_one_line_that_names_them():
     for options, words in [(["--pid", "x"], "--pid"), (["--port", "0"], "--port"), (["--port", "65536"], "--port"),
-                           (["--watch", "soon"], "--watch"), (["--watch", "0"], "--watch"), (["more"], "more"),
+                           (["--watch", "soon"], "--watch"), (["--watch", "0"], "--watch"), (["more"], "more"), (["--pid"], "--pid"), (["--nosuch"], "--nosuch"), (["-x"], "-x"),
                            (["--pid", str(2 ** 22 + 1)], str(2 ** 22 + 1))]:
         done = run(*options, code=2)
         assert done.stderr.startswith("connleak sockets: ") and words in done.stderr and done.stderr.count("\n") == 1
