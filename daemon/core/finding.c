@@ -450,7 +450,8 @@ static void response(struct findings *f, struct watch *w, const struct fact *fac
     w->bodyless = fact->flags & FACT_BODYLESS;
     if (!w->subject) return;
     w->subject->responses++;
-    rules_response(f, w, (fact->flags & FACT_NO_REUSE) && !w->no_reuse);
+    if (w->state == WATCH_IDLE) enter(w, WATCH_BUSY); /* pipelined: its request came before the last response's end */
+    if (!w->no_reuse && fact->framing != FRAMING_UNTIL_EOF) rules_response(f, w, fact->flags);
     if (fact->flags & (FACT_NO_REUSE | FACT_HTTP10)) w->no_reuse = true;
 }
 

@@ -89,6 +89,7 @@ struct fact_end {
     uint64_t rst_packet;    /* 0: none */
     int64_t zero_window_ns; /* of the local end, all spells */
     uint32_t requests, responses;
+    uint32_t tls_sent; /* records of the local end after its handshake, its last alert not counted; UINT32_MAX */
     bool counts_known; /* requests and responses are */
     bool local_rst, remote_rst;
     bool stood; /* the handshake was complete */

@@ -106,6 +106,7 @@ struct subject {
     int64_t idle_ends[LEARNED]; /* idle times at which the server ended it: ring */
     uint32_t n_idle_ends;
     uint32_t nth, nth_times; /* responses until the server said close */
+    int64_t tls_open_ns; /* of the last TLS connection with one request */
     int64_t rate_since_ns;
     uint32_t rate_opens;
     uint32_t sufficient;
@@ -176,7 +177,7 @@ void tally_resolve(struct findings *f, struct tally *t);
 /* finding_rules.c */
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
 void rules_request(struct findings *f, struct watch *w, uint8_t flags);
-void rules_response(struct findings *f, struct watch *w, bool server_close);
+void rules_response(struct findings *f, struct watch *w, uint8_t flags);
 void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns);
 void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how);
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);

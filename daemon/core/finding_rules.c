@@ -54,6 +54,14 @@ static const char *const effect_proxy_key = "Through a forward proxy Go and othe
 static const char *const effect_aiohttp =
     "aiohttp closes connections to a plain-HTTP proxy after each response; without the proxy it would reuse them.";
 
+/* A connection that ended so; was it dialed again? The end may be told late, when that has happened already. */
+static void count_redial(struct tally *t, const struct subject *s, bool redialed) {
+    if (redialed && tally_get(t, NUM_REDIALS) + 1 < s->n_opened)
+        tally_add(t, NUM_REDIALS, 1);
+    else
+        t->unredialed++;
+}
+
 /* ---- early_body_close and rst_unread_data ---- */
 
 static void raise_early(struct findings *f, struct tally *t) {
@@ -80,7 +88,7 @@ static void count_cost(struct tally *t, const struct fact_end *e) {
 static struct tally *count_early(struct findings *f, struct watch *w, const struct fact_end *e) {
     struct tally *t = tally_count(f, w->subject, FINDING_EARLY_BODY_CLOSE, last_of(w));
 
-    t->unredialed++;
+    count_redial(t, w->subject, w->subject->last_open_ns > w->end_ns);
     tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
     if (e->counts_known) {
         tally_set(t, NUM_REQUESTS, e->requests);
@@ -189,13 +197,6 @@ static void raise_churn(struct findings *f, struct subject *s, struct tally *t) 
                     is_client(s) ? CONFIDENCE_LIKELY : CONFIDENCE_CONFIRMED);
 }
 
-static void count_redial(struct tally *t, bool redialed) {
-    if (redialed)
-        tally_add(t, NUM_REDIALS, 1);
-    else
-        t->unredialed++;
-}
-
 static void raise_per_request(struct findings *f, struct tally *t) {
     if (tally_get(t, NUM_REDIALS) < PAIRS) return;
     tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
@@ -207,7 +208,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
 
     if (!c->bodyless && !reads_all(s->pub.stack)) {
         t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
-        count_redial(t, c->redialed);
+        count_redial(t, s, c->redialed);
         tally_add(t, NUM_BY_FIN, 1);
         tally_set(t, NUM_RECEIVED_BYTES, c->received);
         tally_set(t, NUM_REQUESTS, c->requests);
@@ -217,7 +218,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
     }
     if (c->requests != 1 || !(sessions || c->bodyless)) return;
     t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
-    count_redial(t, c->redialed);
+    count_redial(t, s, c->redialed);
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
     if (!c->bodyless && !reads_all(s->pub.stack)) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
     t->pub.observer_effect = effect;
@@ -231,7 +232,7 @@ void rules_settle(struct findings *f, struct subject *s, bool final) {
         struct close_waiting *c = &s->waiting[i];
         if (another_was_kept(f, s, c, final) && !is_matter_of_status(s, c)) {
             struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
-            count_redial(t, c->redialed);
+            count_redial(t, s, c->redialed);
             raise_churn(f, s, t);
         } else if (final || f->now - c->fin_ns >= SETTLE) {
             close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
@@ -419,12 +420,16 @@ void rules_request(struct findings *f, struct watch *w, uint8_t flags) {
         forbids_reuse(f, w, FINDING_KEEPALIVES_DISABLED, s->requests, NUM_REQUESTS);
 }
 
-void rules_response(struct findings *f, struct watch *w, bool server_close) {
+/* A response that forbids reuse, to a request that did not. */
+void rules_response(struct findings *f, struct watch *w, uint8_t flags) {
     struct subject *s = w->subject;
     struct tally *t;
 
-    if (!server_close || s->pub.side == SIDE_DOWNSTREAM || w->http10)
-        return; /* downstream it is the daemon that says it */
+    if (!(flags & (FACT_NO_REUSE | FACT_HTTP10)) || s->pub.side == SIDE_DOWNSTREAM) return; /* downstream we say it */
+    if (flags & FACT_HTTP10) {
+        forbids_reuse(f, w, FINDING_HTTP10_NO_KEEPALIVE, ++s->http10, NUM_REQUESTS);
+        return;
+    }
     if (w->responses > 1) {
         s->nth_times = s->nth == w->responses ? s->nth_times + 1 : 1;
         s->nth = w->responses;
@@ -438,20 +443,6 @@ void rules_response(struct findings *f, struct watch *w, bool server_close) {
 
 /* ---- ends by the server ---- */
 
-static void server_ended_idle(struct findings *f, struct watch *w, enum close_how how) {
-    struct subject *s = w->subject;
-    int64_t idle = w->end_ns - w->done_ns;
-    enum finding_kind kind = how == HOW_RST ? FINDING_SERVER_RESETS_IDLE : FINDING_SERVER_CLOSES_IDLE;
-
-    if (f->conf.idle_conn_timeout_ns && idle >= f->conf.idle_conn_timeout_ns) return; /* later than we would have */
-    s->idle_ends[s->n_idle_ends++ % LEARNED] = idle;
-    struct tally *t = tally_count(f, s, kind, last_of(w));
-    tally_set(t, NUM_OBSERVATIONS, s->n_idle_ends);
-    tally_set(t, NUM_IDLE_TIMEOUT_MS, ms(subject_idle_timeout(s)));
-    count_redial(t, s->last_open_ns > w->end_ns);
-    tally_set(t, NUM_REDIALS, tally_get(t, NUM_REDIALS));
-}
-
 static void raise_idle_ends(struct findings *f, struct subject *s, enum finding_kind kind) {
     struct tally *t = s->tally[kind];
     uint64_t redials = t ? tally_get(t, NUM_REDIALS) : 0;
@@ -462,6 +453,21 @@ static void raise_idle_ends(struct findings *f, struct subject *s, enum finding_
                     ? SEVERITY_WARNING
                     : SEVERITY_INFO,
                 CONFIDENCE_CONFIRMED);
+}
+
+static void server_ended_idle(struct findings *f, struct watch *w, enum close_how how) {
+    struct subject *s = w->subject;
+    int64_t idle = w->end_ns - w->done_ns;
+    enum finding_kind kind = how == HOW_RST ? FINDING_SERVER_RESETS_IDLE : FINDING_SERVER_CLOSES_IDLE;
+
+    if (f->conf.idle_conn_timeout_ns && idle >= f->conf.idle_conn_timeout_ns) return; /* later than we would have */
+    s->idle_ends[s->n_idle_ends++ % LEARNED] = idle;
+    struct tally *t = tally_count(f, s, kind, last_of(w));
+    tally_set(t, NUM_OBSERVATIONS, s->n_idle_ends);
+    tally_set(t, NUM_IDLE_TIMEOUT_MS, ms(subject_idle_timeout(s)));
+    count_redial(t, s, s->last_open_ns > w->end_ns);
+    tally_set(t, NUM_REDIALS, tally_get(t, NUM_REDIALS));
+    raise_idle_ends(f, s, kind);
 }
 
 static void stale_reuse(struct findings *f, struct watch *w) {
@@ -524,17 +530,17 @@ static void gave_up_waiting(struct findings *f, struct watch *w) {
                 one_by_one ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
 }
 
-/* TLS that nobody can look into: connections one after the other, each left alone after its data, and then closed. */
+/* TLS that nobody can look into: connections opened one after the other, on each of which the client sent one record at
+ * most after its handshake. */
 static void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e) {
     struct subject *s = w->subject;
-    unsigned after;
 
-    if (!e->stood || !e->last_data_ns || (e->local_rst && e->rst_likely == FACT_RST_UNREAD)) return;
-    after = subject_opens_after(s, w->opened_ns + 1);
-    if (s->n_opened <= OPENS && after == 0 && !(s->tally[FINDING_TRANSPORT_PER_REQUEST])) return;
+    if (!e->stood || e->tls_sent > 1 || (e->local_rst && e->rst_likely == FACT_RST_UNREAD)) return;
+    bool one_by_one = s->tls_open_ns && w->opened_ns > s->tls_open_ns + RACE;
+    s->tls_open_ns = w->opened_ns;
     struct tally *t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
-    tally_set(t, NUM_REDIALS, after > tally_get(t, NUM_REDIALS) ? after : tally_get(t, NUM_REDIALS));
+    if (one_by_one) tally_add(t, NUM_REDIALS, 1);
     if (t->pub.count >= OFTEN) raise_per_request(f, t);
 }
 
@@ -568,7 +574,7 @@ static void client_ended(struct findings *f, struct watch *w, const struct fact_
 static void evicted(struct findings *f, struct watch *w) {
     struct tally *t = tally_count(f, w->subject, FINDING_IDLE_CAP_CHURN, last_of(w));
 
-    t->unredialed++;
+    count_redial(t, w->subject, w->subject->last_open_ns > w->end_ns);
     raise_churn(f, w->subject, t);
 }
 
@@ -593,7 +599,7 @@ static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_
 
     if (e->received_bytes > TUNNEL_SMALL || w->end_ns - w->opened_ns > SEC(10)) return;
     struct tally *t = tally_count(f, s, FINDING_TUNNEL_CHURN, last_of(w));
-    count_redial(t, s->last_open_ns > w->end_ns);
+    count_redial(t, s, s->last_open_ns > w->end_ns);
     tally_add(t, NUM_RECEIVED_BYTES, e->received_bytes);
     tally_set(t, NUM_MEAN_BYTES, tally_get(t, NUM_RECEIVED_BYTES) / t->pub.count);
     if (t->pub.count >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)

@@ -1,10 +1,12 @@
 /* connleak analyze: captures in, one record a connection out. */
 #include "capture/analyze.h"
 #include "capture/evidence_json.h"
+#include "capture/facts.h"
 #include "capture/filter.h"
 #include "commands.h"
 #include "core/duration.h"
 #include "record/conn_json.h"
+#include "record/finding_json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +26,13 @@ struct analysis {
     struct table *table;
     struct conn_json how;
     struct filter *filter;
+    struct findings *findings; /* NULL: nobody asked */
+    int64_t ticked_ns;
+    struct spool rows;   /* of the table, until the findings above them are known */
+    uint32_t fail_kinds; /* bits by enum finding_kind */
+    bool fail_any;
     struct progress progress;
-    bool exchanges, faulty;
+    bool exchanges, faulty, color;
 };
 
 static volatile sig_atomic_t stopped;
@@ -41,10 +48,11 @@ static void help(void) {
           "FILE is pcap or pcapng, gzip or not; several are read in order of time; - is stdin.\n"
           "\n"
           "  --table            a row a connection, totals by server (default)\n"
-          "  --json             one JSON object: connleak.analysis/1 (\"findings\" is null in this version)\n"
+          "  --json             one JSON object: connleak.analysis/1\n"
           "  --jsonl            the records alone, connleak.conn/1, a line each\n"
           "  --tshark           an expression for tshark -Y, a line each\n"
           "  --filter EXPR      only these connections: --filter 'rst_sent and requests > 1'\n"
+          "  --fail-on KIND,... exit 99 where there is a finding of these kinds; any: of severity warning\n"
           "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
           "  --duration D       or for so long: 90s, 5m\n"
@@ -77,6 +85,24 @@ static int check(const struct analysis *a) {
     return -1;
 }
 
+static bool parse_kinds(struct analysis *a, const char *list) {
+    char name[64];
+
+    for (const char *p = list; *p; p += strspn(p, ",")) {
+        size_t len = strcspn(p, ",");
+        enum finding_kind kind;
+        snprintf(name, sizeof name, "%.*s", (int)len, p);
+        p += len;
+        if (!strcmp(name, "any"))
+            a->fail_any = true;
+        else if (finding_parse(name, &kind))
+            a->fail_kinds |= (uint32_t)1 << kind;
+        else
+            return false;
+    }
+    return a->fail_any || a->fail_kinds;
+}
+
 /* -1: go on. */
 static int parse(struct analysis *a, int argc, char **argv) {
     bool options = true;
@@ -105,6 +131,10 @@ static int parse(struct analysis *a, int argc, char **argv) {
             if (!a->filter) return usage("%s", error);
         } else if (!strcmp(arg, "--exchanges"))
             a->exchanges = true;
+        else if (!strcmp(arg, "--fail-on")) {
+            if (++i == argc || !parse_kinds(a, argv[i]))
+                return usage("%s needs any, or kinds of findings with commas between (connleak explain lists them)", arg);
+        }
         else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
             help();
             return EXIT_FINE;
@@ -152,10 +182,20 @@ static void put_record(struct analysis *a, const struct wire_record *r) {
     out_maybe_flush(&a->out);
 }
 
+static void tell_event(struct analysis *a, const struct wire_event *e) {
+    facts_event(a->findings, e);
+    if (e->at_ns - a->ticked_ns < SEC(1)) return;
+    a->ticked_ns = e->at_ns;
+    findings_tick(a->findings, e->at_ns);
+}
+
 static void take_records(struct analysis *a) {
+    const struct wire_event *e;
     struct wire_record *r;
 
+    while ((e = wire_next_event(a->wire))) tell_event(a, e);
     while ((r = wire_next(a->wire))) {
+        if (a->findings) facts_record(a->findings, r);
         put_record(a, r);
         wire_record_free(&r);
     }
@@ -259,7 +299,12 @@ static void begin_output(struct analysis *a) {
 static void end_output(struct analysis *a) {
     struct json_out *o = &a->out.text;
 
-    if (a->output == OUTPUT_TABLE) table_end(a->table, &a->out, &a->totals);
+    if (a->output == OUTPUT_TABLE) {
+        spool_end(&a->rows, &a->out);
+        put_findings(&a->out, a->findings, a->color);
+        spool_copy(&a->rows, &a->out);
+        table_end(a->table, &a->out, &a->totals);
+    }
     if (a->output == OUTPUT_JSON) {
         jo_array_end(o);
         JO_KEY(o, "captures");
@@ -275,7 +320,13 @@ static void end_output(struct analysis *a) {
         JO_KEY(o, "totals");
         put_totals(o, &a->totals);
         JO_KEY(o, "findings");
-        jo_null(o);
+        jo_array(o);
+        const struct finding *fi;
+        for (size_t i = 0; (fi = findings_get(a->findings, i)); i++) {
+            finding_json(o, fi, 0);
+            out_maybe_flush(&a->out);
+        }
+        jo_array_end(o);
         jo_object_end(o);
         jo_line(o);
     }
@@ -345,6 +396,14 @@ static int64_t last_time(const struct capture *c) {
     return last;
 }
 
+static bool has_failed(struct analysis *a) {
+    const struct finding *fi;
+
+    for (size_t i = 0; a->findings && (fi = findings_get(a->findings, i)); i++)
+        if (a->fail_kinds & (uint32_t)1 << fi->kind || (a->fail_any && fi->severity >= SEVERITY_WARNING)) return true;
+    return false;
+}
+
 int analyze_main(int argc, char **argv) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct analysis a = {.out.fd = STDOUT_FILENO};
@@ -359,23 +418,35 @@ int analyze_main(int argc, char **argv) {
         fprintf(stderr, "connleak: capturing on %s%s\n", a.interface, a.until.duration_ns ? "" : " until interrupted");
     }
     limits.exchanges = a.exchanges;
+    if (a.output == OUTPUT_TABLE || a.output == OUTPUT_JSON || a.fail_any || a.fail_kinds) {
+        struct findings_conf conf = FINDINGS_CONF_DEFAULT;
+        conf.observer = OBSERVER_CAPTURE;
+        conf.forward = false;
+        conf.leak_after_ns = CAPTURE_LEAK_AFTER;
+        a.findings = findings_new(&conf);
+        limits.events = true;
+    }
     a.wire = wire_new(&limits);
     a.how.evidence = evidence_json;
     a.how.arg = &a.how;
-    if (a.output == OUTPUT_TABLE) a.table = table_new(isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
+    a.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    if (a.output == OUTPUT_TABLE) a.table = table_new(a.color);
+    if (a.output == OUTPUT_TABLE && !a.interface) spool_begin(&a.rows, &a.out);
     begin_output(&a);
     run(&a);
     a.how.now_ns = last_time(a.capture);
     take_records(&a);
+    if (a.findings) findings_end(a.findings, a.how.now_ns);
     end_output(&a);
     tell_faults(&a);
-    code = a.faulty ? EXIT_USAGE : EXIT_FINE;
+    code = a.faulty ? EXIT_USAGE : has_failed(&a) ? EXIT_FINDING : EXIT_FINE;
     if (a.out.error) {
         fprintf(stderr, "connleak: stdout: %s\n", strerror(a.out.error));
         code = EXIT_FAILED;
     }
 done:
     filter_free(&a.filter);
+    findings_free(&a.findings);
     table_free(&a.table);
     wire_free(&a.wire);
     capture_close(&a.capture);

@@ -28,6 +28,20 @@ static inline void out_maybe_flush(struct out *o) {
     if (o->text.len >= 64u << 10) out_flush(o);
 }
 
+/* Holds back what is written, in a file without a name once it is large, so that something known only at the end can
+ * stand above it. Where there is no room for a file, what comes is written through as it comes. */
+struct spool {
+    int to;     /* where it goes in the end */
+    int hidden; /* -1: nothing is held back */
+};
+void spool_begin(struct spool *s, struct out *o);
+void spool_end(struct spool *s, struct out *o);  /* from here on o writes to the end again */
+void spool_copy(struct spool *s, struct out *o); /* what was held back */
+
+/* Findings for people, the gravest first; NULL: none are looked for. */
+struct findings;
+void put_findings(struct out *o, struct findings *f, bool color);
+
 void totals_add(struct totals *t, const struct wire_record *r);
 
 /* The table: a row each, then totals by server. */

@@ -23,6 +23,38 @@ void out_flush(struct out *o) {
     o->text.len = 0;
 }
 
+void spool_begin(struct spool *s, struct out *o) {
+    FILE *file = tmpfile();
+
+    s->to = o->fd;
+    s->hidden = file ? dup(fileno(file)) : -1;
+    if (file) fclose(file);
+    if (s->hidden >= 0) o->fd = s->hidden;
+}
+
+void spool_end(struct spool *s, struct out *o) {
+    if (s->hidden <= 0) return;
+    out_flush(o);
+    o->fd = s->to;
+}
+
+void spool_copy(struct spool *s, struct out *o) {
+    char block[65536];
+    ssize_t n;
+
+    if (s->hidden <= 0) return;
+    if (lseek(s->hidden, 0, SEEK_SET) < 0) o->error = errno;
+    while (!o->error && (n = read(s->hidden, block, sizeof block)) != 0) {
+        if (n < 0 && errno != EINTR) o->error = errno;
+        if (n > 0) {
+            jo_put(&o->text, block, (size_t)n);
+            out_flush(o);
+        }
+    }
+    close(s->hidden);
+    s->hidden = -1;
+}
+
 void totals_add(struct totals *t, const struct wire_record *r) {
     const struct lifecycle *l = &r->life;
     const struct wire_evidence *e = &r->evidence;

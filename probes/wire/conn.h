@@ -162,10 +162,12 @@ struct conn {
     uint32_t n_requests, n_responses, pipelined;
     uint32_t cut_requests, cut_responses; /* heads of which only the beginning was seen */
     uint64_t excess;
+    bool excess_is_response; /* it begins like one */
     int64_t idle_since_ns, idle_total_ns;
     int64_t done_ns; /* of the last response */
     bool request_close, response_close, proxy_form, tunnelled;
     bool bare_lf; /* a head had lines that end with LF alone */
+    bool upload_cut; /* a request body was under way at the first FIN or RST */
     bool expects; /* the request under way waits for 100 Continue before its body */
 
     uint8_t pending_first, pending_room;
@@ -220,6 +222,9 @@ struct wire {
 
     struct wire_record **out; /* queue of finished records */
     size_t out_first, out_n, out_room;
+
+    struct wire_event *events; /* queue, emptied before the next batch */
+    size_t events_first, n_events, events_room;
 
     struct by_id *ending; /* after wire_finish: connections that were there, in order */
     size_t ending_at, n_ending;
@@ -276,6 +281,10 @@ void transcript_mark(struct conn *c, enum wire_mark_kind kind, uint64_t off, uin
                      const struct piece *p);
 void transcript_window(struct conn *c, unsigned from, int64_t at_ns, uint64_t edge);
 struct wire_transcript *transcript_end(struct conn *c); /* the caller's */
+
+/* events.c: NULL where nobody wants them. Fill in what else is known. */
+struct wire_event *event_add(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
+                             uint64_t packet);
 
 /* record.c */
 struct wire_record *record_make(const struct wire *w, struct conn *c);

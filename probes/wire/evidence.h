@@ -121,6 +121,8 @@ struct wire_evidence {
     bool request_close;                     /* a request said Connection: close, or was HTTP/1.0 without keep-alive */
     bool response_close;                    /* the same of a response */
     bool bare_lf;                           /* a head had lines that end with LF alone */
+    bool excess_is_response;                /* those bytes begin like a response */
+    bool upload_cut;                        /* a request body was under way when the first end closed */
     bool proxy_form;                        /* requests in absolute form: the server is a forward proxy */
     char conn_state[8];                     /* Zeek's, of tbl/zeek_states.h */
     char history[WIRE_HISTORY_MAX];         /* Zeek's, of tbl/zeek_letters.h */

@@ -326,6 +326,17 @@ static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_
     return d->reading == READ_BETWEEN;
 }
 
+static void say_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message, bool closes,
+                        const struct piece *p) {
+    struct wire_event *e = event_add(w, c, WIRE_REQUEST, p->at_ns, p->packet);
+
+    if (!e) return;
+    memcpy(e->method, message + head->method.off, head->method.len < 8 ? head->method.len : 8);
+    e->no_reuse = closes;
+    e->http10 = closes && head->minor == 0 && !head->conn_close;
+    e->proxied = c->proxy_form;
+}
+
 static void begin_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
                           struct h1_span user_agent, uint64_t raw, const struct piece *p) {
     uint64_t ends = c->dir[c->client].next - p->len;
@@ -348,6 +359,7 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     c->expects = head->expect_continue && (framing == FRAMING_CHUNKED || length > 0);
     if (head->target.len > 7 && !memcmp(message + head->target.off, "http://", 7)) c->proxy_form = true;
     keep_names(c, head, message, user_agent);
+    say_request(w, c, head, message, closes, p);
     if (c->transcript) transcript_mark(c, MARK_REQUEST, ends - raw, ends, c->n_exchanges - 1, p);
     if (x) {
         x->request_ns = p->at_ns;
@@ -359,8 +371,12 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     enter_body(w, c, c->client, framing, length);
 }
 
-static void end_response(struct conn *c, uint64_t at, int64_t at_ns) {
+/* `packet`: of the last byte; 0: it ended with the stream. */
+static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at_ns, uint64_t packet) {
     struct kept_exchange *x = answering(c);
+    struct wire_event *e = event_add(w, c, WIRE_DONE, at_ns, packet);
+
+    if (e) e->bytes = at - c->response_at;
 
     if (c->transcript) {
         struct piece last = {.at_ns = at_ns};
@@ -375,6 +391,18 @@ static void end_response(struct conn *c, uint64_t at, int64_t at_ns) {
     }
     pop_pending(c);
     if (c->pending_n == 0) c->idle_since_ns = at_ns ? at_ns : 1;
+}
+
+static void say_response(struct wire *w, struct conn *c, const struct h1_head *head, bool closes, const struct piece *p) {
+    struct wire_event *e = event_add(w, c, WIRE_RESPONSE, p->at_ns, p->packet);
+
+    if (!e) return;
+    e->bytes = c->announced;
+    e->status = head->status;
+    e->framing = c->framing;
+    e->no_reuse = closes;
+    e->http10 = closes && head->minor == 0 && !head->conn_close;
+    e->bodyless = c->framing == FRAMING_NONE || c->announced == 0;
 }
 
 /* `at`: where the head begins and ends in the server's stream. */
@@ -403,7 +431,9 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     c->body = 0;
     c->framing = (uint8_t)framing;
     c->response_known = c->pending_n > 0;
-    if (!switches && h1_response_closes(head, framing)) c->response_close = true;
+    bool closes = !switches && h1_response_closes(head, framing);
+    c->response_close |= closes;
+    say_response(w, c, head, closes, p);
     if ((x = answering(c))) {
         x->response_ns = p->at_ns;
         x->response_packet = p->packet;
@@ -412,13 +442,14 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
         x->framing = (uint8_t)framing;
     }
     if (switches) {
-        end_response(c, ends, p->at_ns);
+        end_response(w, c, ends, p->at_ns, p->packet);
         c->tunnelled = true;
         c->idle_since_ns = 0;
+        event_add(w, c, WIRE_OPAQUE, p->at_ns, p->packet);
         go_opaque(w, c);
         return;
     }
-    if (enter_body(w, c, server, framing, length)) end_response(c, ends, p->at_ns);
+    if (enter_body(w, c, server, framing, length)) end_response(w, c, ends, p->at_ns, p->packet);
 }
 
 static void bad_message(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
@@ -554,7 +585,7 @@ static void message_done(struct wire *w, struct conn *c, unsigned from, const st
 
     return_parser(w, c, from);
     d->reading = READ_BETWEEN;
-    if (from != c->client) end_response(c, d->next - p->len, p->at_ns);
+    if (from != c->client) end_response(w, c, d->next - p->len, p->at_ns, p->packet);
 }
 
 static void read_length(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
@@ -602,6 +633,11 @@ static void read_chunked(struct wire *w, struct conn *c, unsigned from, struct p
     }
 }
 
+static void count_excess(struct conn *c, const struct piece *p) {
+    if (!c->excess && p->data) c->excess_is_response = looks_like_response(p->data, p->len);
+    c->excess += p->len;
+}
+
 static bool is_unasked(const struct conn *c, unsigned from) {
     return from != c->client && c->pending_n == 0 && !c->requests_lost;
 }
@@ -621,7 +657,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
         break;
     case READ_BETWEEN:
         if (is_unasked(c, from)) {
-            c->excess += p->len;
+            count_excess(c, p);
             d->reading = READ_LOST; /* until the next request is answered */
             take(p, p->len);
         } else if (p->data) {
@@ -659,7 +695,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
     case READ_LOST:
         find_message(c, from, p);
         if (d->reading != READ_LOST) break;
-        if (is_unasked(c, from)) c->excess += p->len;
+        if (is_unasked(c, from)) count_excess(c, p);
         take(p, p->len);
         break;
     case READ_TLS:
@@ -690,7 +726,7 @@ void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns) {
 
     if (d->reading == READ_EOF && from != c->client) {
         d->reading = READ_BETWEEN;
-        end_response(c, d->next, at_ns);
+        end_response(w, c, d->next, at_ns, 0);
     }
     if (d->reading == READ_HEAD) return_parser(w, c, from);
 }

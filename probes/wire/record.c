@@ -236,6 +236,7 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->requests_seen = (uint64_t)c->n_requests + c->cut_requests;
     e->responses_seen = (uint64_t)c->n_responses + c->cut_responses;
     e->excess_bytes = c->excess;
+    e->excess_is_response = c->excess_is_response;
     e->last_done_ns = c->done_ns;
     e->pipelined = c->pipelined;
     e->tunnelled = c->tunnelled;
@@ -252,6 +253,7 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->request_close = c->request_close;
     e->response_close = c->response_close;
     e->bare_lf = c->bare_lf;
+    e->upload_cut = c->upload_cut;
     e->proxy_form = c->proxy_form;
     e->host = c->host;
     e->user_agent = c->user_agent;

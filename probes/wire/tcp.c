@@ -248,7 +248,7 @@ static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s
     if (o->acked > o->max_end + (o->fin_off == NO_OFFSET)) history_add(c, !from, 'G');
 }
 
-static void take_window(struct conn *c, unsigned from, const struct wire_segment *s) {
+static void take_window(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
     struct dir *d = &c->dir[from], *o = &c->dir[!from];
     uint64_t edge;
     uint32_t window;
@@ -259,10 +259,12 @@ static void take_window(struct conn *c, unsigned from, const struct wire_segment
         if (!d->zero_since_ns) {
             d->zero_since_ns = s->at_ns ? s->at_ns : 1;
             history_count(c, from, 'W', ++d->zero_windows);
+            if (from == c->client) event_add(w, c, WIRE_BLOCKED, s->at_ns, s->packet);
         }
     } else if (d->zero_since_ns) {
         d->zero_ns += s->at_ns > d->zero_since_ns ? s->at_ns - d->zero_since_ns : 0;
         d->zero_since_ns = 0;
+        if (from == c->client) event_add(w, c, WIRE_FLOWING, s->at_ns, s->packet);
     }
     window = (uint32_t)s->window << (s->flags & TCP_SYN || d->scale == WIRE_NO_SCALE ? 0 : d->scale);
     if (window > d->window_max) d->window_max = window;
@@ -330,7 +332,7 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
 }
 
 /* The first FIN or RST decides who ended it, and what the client had received by then. */
-static void first_end(struct conn *c, unsigned from, enum close_how how, const struct wire_segment *s) {
+static void first_end(struct wire *w, struct conn *c, unsigned from, enum close_how how, const struct wire_segment *s) {
     struct dir *d = &c->dir[from];
 
     if (d->close_had == NO_OFFSET) {
@@ -341,6 +343,11 @@ static void first_end(struct conn *c, unsigned from, enum close_how how, const s
     c->closer = (uint8_t)from;
     c->close_how = (uint8_t)how;
     c->close_packet = s->packet;
+    c->upload_cut = c->dir[c->client].reading == READ_LENGTH || c->dir[c->client].reading == READ_CHUNKED;
+    struct wire_event *e = event_add(w, c, WIRE_ENDING, s->at_ns, s->packet);
+    if (!e) return;
+    e->by_client = from == c->client;
+    e->how = (uint8_t)how;
 }
 
 static void take_fin(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
@@ -355,7 +362,7 @@ static void take_fin(struct wire *w, struct conn *c, unsigned from, const struct
     d->fin_packet = s->packet;
     d->fin_ns = s->at_ns;
     if (d->acked > at) d->acked = at, d->flags |= DIR_FIN_ACKED;
-    first_end(c, from, HOW_FIN, s);
+    first_end(w, c, from, HOW_FIN, s);
     reach_end(w, c, from, s->at_ns);
     if (c->dir[!from].fin_off != NO_OFFSET) c->ended = true;
 }
@@ -387,7 +394,7 @@ static enum rst_cause rst_cause_of(const struct conn *c, unsigned from, const st
     return RST_CAUSE_NONE; /* record.c decides, when the last response is known */
 }
 
-static void take_rst(struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
     struct dir *d = &c->dir[from];
 
     if (!rst_is_valid(c, from, s, off)) {
@@ -400,7 +407,7 @@ static void take_rst(struct conn *c, unsigned from, const struct wire_segment *s
     d->rst_packet = s->packet;
     d->rst_ns = s->at_ns;
     if (!c->dir[!from].rst_packet) c->rst_cause = (uint8_t)rst_cause_of(c, from, s);
-    first_end(c, from, HOW_RST, s);
+    first_end(w, c, from, HOW_RST, s);
     c->ended = true;
 }
 
@@ -428,13 +435,13 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
         d->sent = (uint64_t)off;
     if (s->flags & TCP_ACK) take_ack(c, from, s);
     zeek_segment(c, from, s);
-    take_window(c, from, s);
+    take_window(w, c, from, s);
     if (s->len && !(s->flags & TCP_RST)) /* a RST may carry a text for people (RFC 9293 3.5.3): not of the stream */
         take_payload(w, c, from, s, off);
     else if (off + 1 == (int64_t)d->max_end && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && d->max_end)
         d->keepalives++;
     if (s->flags & TCP_FIN && !(s->flags & TCP_RST)) take_fin(w, c, from, s, off);
-    if (s->flags & TCP_RST) take_rst(c, from, s, off);
+    if (s->flags & TCP_RST) take_rst(w, c, from, s, off);
     if (c->dir[0].held || c->dir[1].held || c->dir[0].acked > c->dir[0].next || c->dir[1].acked > c->dir[1].next) {
         drain(w, c);
         lose_patience(w, c);

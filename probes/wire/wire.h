@@ -51,6 +51,7 @@ struct wire_limits {
     uint32_t lingering;      /* ended connections kept in wait for their last packets */
     int64_t linger_ns;       /* and for how long */
     bool exchanges;          /* keep evidence.exchanges */
+    bool events;             /* queue what happens, for wire_next_event */
     size_t transcript_bytes; /* keep transcripts, with at most so many bytes of all messages together; 0: none */
 };
 #define WIRE_LIMITS_DEFAULT                                                                                            \
@@ -65,6 +66,35 @@ struct wire_record {
     struct life_key key; /* life.key points at it, where a Host was seen */
     struct wire_evidence evidence;
     struct wire_transcript *transcript; /* what was said, byte for byte; NULL unless limits.transcript_bytes asks for it */
+};
+
+/* What happened, in the order of the segments that showed it. A record comes later than the
+ * events of its connection: when nothing more can be said of it. */
+enum wire_event_kind {
+    WIRE_OPENED,   /* its first segment; client and server as they seem to be then */
+    WIRE_REQUEST,  /* a request head is complete */
+    WIRE_RESPONSE, /* a final response head; bytes: announced by it, or UNKNOWN_BYTES */
+    WIRE_DONE,     /* a whole response has passed; bytes: of head and body */
+    WIRE_OPAQUE,   /* after CONNECT or Upgrade, which was a request too */
+    WIRE_BLOCKED,  /* the client's window is zero */
+    WIRE_FLOWING,  /* it is open again */
+    WIRE_ENDING,   /* the first FIN or RST; by_client, how */
+};
+struct wire_event {
+    int64_t at_ns;
+    uint64_t conn, packet, bytes;
+    struct endpoint client, server;
+    const char *host, *user_agent; /* of the first request; NULL: not seen. Good until the connection's record is freed */
+    char method[9];                /* "" : not known */
+    uint16_t status;
+    uint8_t kind;    /* enum wire_event_kind */
+    uint8_t framing; /* enum body_framing */
+    uint8_t how;     /* enum close_how */
+    bool by_client;
+    bool no_reuse;   /* the message says that the connection ends after it */
+    bool http10;     /* for it is HTTP/1.0 without keep-alive */
+    bool proxied;    /* absolute form */
+    bool bodyless;   /* WIRE_RESPONSE: has none by its nature, or one of no bytes */
 };
 
 struct wire_totals {
@@ -93,6 +123,10 @@ void wire_finish(struct wire *w);
 /* The next finished record, in the order in which they finished; NULL: none now. The caller owns it. */
 struct wire_record *wire_next(struct wire *w);
 void wire_record_free(struct wire_record **rp);
+
+/* The next event, NULL: none now. Borrowed until the next call that feeds or asks. Take all of them before
+ * wire_next: texts in them belong to connections whose records wait there. */
+const struct wire_event *wire_next_event(struct wire *w);
 
 const struct wire_totals *wire_totals(const struct wire *w);
 
