@@ -440,7 +440,6 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
     s->requests++;
     s->last_ns = f->now;
     enter(w, WATCH_BUSY);
-    rules_request(f, w, fact->flags);
 }
 
 static void response(struct findings *f, struct watch *w, const struct fact *fact) {
@@ -451,7 +450,7 @@ static void response(struct findings *f, struct watch *w, const struct fact *fac
     if (!w->subject) return;
     w->subject->responses++;
     if (w->state == WATCH_IDLE) enter(w, WATCH_BUSY); /* pipelined: its request came before the last response's end */
-    if (!w->no_reuse && fact->framing != FRAMING_UNTIL_EOF) rules_response(f, w, fact->flags);
+    rules_response(f, w, fact);
     if (fact->flags & (FACT_NO_REUSE | FACT_HTTP10)) w->no_reuse = true;
 }
 

@@ -11,6 +11,7 @@
 /* ---- thresholds ---- */
 
 #define CLOSE_SOON     SEC(1)    /* a FIN this soon after the response is because of it, not of an idle timeout */
+#define AT_ONCE        MSEC(10)  /* a server's FIN so soon after its response is part of it */
 #define RACE           MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
 #define SETTLE         MSEC(200) /* how long a FIN after a response waits for what explains it */
 #define SURVIVES       MSEC(20) /* an idle connection that lives on this long after another's close was kept, not closed */
@@ -93,7 +94,7 @@ struct subject {
     int64_t last_ns, first_open_ns, last_open_ns;
     int64_t opened[OPENS]; /* ring */
     uint64_t n_opened;
-    uint64_t requests, responses, asked_close, server_close, http10;
+    uint64_t requests, responses;
     uint64_t done_by[6], fin_by[6]; /* by status class: responses, and those followed by a FIN */
     uint64_t reuses, prompt_reuses;
     int64_t busy_total_ns;
@@ -106,7 +107,7 @@ struct subject {
     int64_t idle_ends[LEARNED]; /* idle times at which the server ended it: ring */
     uint32_t n_idle_ends;
     uint32_t nth, nth_times; /* responses until the server said close */
-    int64_t tls_open_ns; /* of the last TLS connection with one request */
+    int64_t tls_open_ns;     /* of the last TLS connection with one request */
     int64_t rate_since_ns;
     uint32_t rate_opens;
     uint32_t sufficient;
@@ -176,8 +177,7 @@ void tally_resolve(struct findings *f, struct tally *t);
 
 /* finding_rules.c */
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
-void rules_request(struct findings *f, struct watch *w, uint8_t flags);
-void rules_response(struct findings *f, struct watch *w, uint8_t flags);
+void rules_response(struct findings *f, struct watch *w, const struct fact *fact);
 void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns);
 void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how);
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);

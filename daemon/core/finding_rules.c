@@ -410,35 +410,34 @@ static void forbids_reuse(struct findings *f, struct watch *w, enum finding_kind
     if (t->pub.count >= OFTEN && t->pub.count * 2 >= all) tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
 }
 
-void rules_request(struct findings *f, struct watch *w, uint8_t flags) {
-    struct subject *s = w->subject;
-
-    if (!is_client(s)) return;
-    if (flags & FACT_HTTP10)
-        forbids_reuse(f, w, FINDING_HTTP10_NO_KEEPALIVE, ++s->http10, NUM_REQUESTS);
-    else if (flags & FACT_NO_REUSE)
-        forbids_reuse(f, w, FINDING_KEEPALIVES_DISABLED, s->requests, NUM_REQUESTS);
-}
-
-/* A response that forbids reuse, to a request that did not. */
-void rules_response(struct findings *f, struct watch *w, uint8_t flags) {
+/* The request allowed reuse, and the response does not. */
+static void server_forbids(struct findings *f, struct watch *w) {
     struct subject *s = w->subject;
     struct tally *t;
 
-    if (!(flags & (FACT_NO_REUSE | FACT_HTTP10)) || s->pub.side == SIDE_DOWNSTREAM) return; /* downstream we say it */
-    if (flags & FACT_HTTP10) {
-        forbids_reuse(f, w, FINDING_HTTP10_NO_KEEPALIVE, ++s->http10, NUM_REQUESTS);
+    if (w->responses == 1) {
+        forbids_reuse(f, w, FINDING_SERVER_DISABLES_KEEPALIVE, s->responses, NUM_RESPONSES);
         return;
     }
-    if (w->responses > 1) {
-        s->nth_times = s->nth == w->responses ? s->nth_times + 1 : 1;
-        s->nth = w->responses;
-        t = tally_count(f, s, FINDING_SERVER_LIMITS_REQUESTS, last_of(w));
-        tally_set(t, NUM_NTH, s->nth);
-        if (s->nth_times >= PAIRS) tally_raise(f, t, SEVERITY_INFO, CONFIDENCE_LIKELY);
-        return;
-    }
-    forbids_reuse(f, w, FINDING_SERVER_DISABLES_KEEPALIVE, s->responses, NUM_RESPONSES);
+    s->nth_times = s->nth == w->responses ? s->nth_times + 1 : 1;
+    s->nth = w->responses;
+    t = tally_count(f, s, FINDING_SERVER_LIMITS_REQUESTS, last_of(w));
+    tally_set(t, NUM_NTH, s->nth);
+    if (s->nth_times >= PAIRS) tally_raise(f, t, SEVERITY_INFO, CONFIDENCE_LIKELY);
+}
+
+/* Asked when the response head is there, since leaks and their likes go by its status. */
+void rules_response(struct findings *f, struct watch *w, const struct fact *fact) {
+    struct subject *s = w->subject;
+    bool http10 = w->http10 || fact->flags & FACT_HTTP10;
+
+    if (is_client(s) && http10)
+        forbids_reuse(f, w, FINDING_HTTP10_NO_KEEPALIVE, s->responses, NUM_REQUESTS);
+    else if (is_client(s) && w->no_reuse)
+        forbids_reuse(f, w, FINDING_KEEPALIVES_DISABLED, s->responses, NUM_REQUESTS);
+    else if (!w->no_reuse && fact->flags & FACT_NO_REUSE && fact->framing != FRAMING_UNTIL_EOF &&
+             s->pub.side != SIDE_DOWNSTREAM) /* there it is the daemon that says so */
+        server_forbids(f, w);
 }
 
 /* ---- ends by the server ---- */
@@ -461,6 +460,10 @@ static void server_ended_idle(struct findings *f, struct watch *w, enum close_ho
     enum finding_kind kind = how == HOW_RST ? FINDING_SERVER_RESETS_IDLE : FINDING_SERVER_CLOSES_IDLE;
 
     if (f->conf.idle_conn_timeout_ns && idle >= f->conf.idle_conn_timeout_ns) return; /* later than we would have */
+    if (how == HOW_FIN && idle < AT_ONCE) { /* it never meant to keep it, and did not say so */
+        forbids_reuse(f, w, FINDING_SERVER_DISABLES_KEEPALIVE, s->responses, NUM_RESPONSES);
+        return;
+    }
     s->idle_ends[s->n_idle_ends++ % LEARNED] = idle;
     struct tally *t = tally_count(f, s, kind, last_of(w));
     tally_set(t, NUM_OBSERVATIONS, s->n_idle_ends);

@@ -3,17 +3,20 @@
 #include <assert.h>
 
 static_assert((int)FACT_EARLY_NO == EARLY_NO && (int)FACT_EARLY_IN_BODY == EARLY_IN_BODY &&
-                  (int)FACT_EARLY_FIN_AFTER == EARLY_FIN_AFTER_COMPLETE && (int)FACT_EARLY_RST_AFTER == EARLY_RST_AFTER_COMPLETE &&
+                  (int)FACT_EARLY_FIN_AFTER == EARLY_FIN_AFTER_COMPLETE &&
+                  (int)FACT_EARLY_RST_AFTER == EARLY_RST_AFTER_COMPLETE &&
                   (int)FACT_EARLY_NO_RESPONSE == EARLY_NO_RESPONSE && (int)FACT_EARLY_OPEN == EARLY_OPEN &&
                   (int)FACT_EARLY_UNKNOWN == EARLY_UNKNOWN,
               "the same rows");
-static_assert((int)FACT_RST_UNREAD == RST_CAUSE_UNREAD_AT_CLOSE && (int)FACT_RST_AFTER_CLOSE == RST_CAUSE_DATA_AFTER_CLOSE &&
+static_assert((int)FACT_RST_UNREAD == RST_CAUSE_UNREAD_AT_CLOSE &&
+                  (int)FACT_RST_AFTER_CLOSE == RST_CAUSE_DATA_AFTER_CLOSE &&
                   (int)FACT_RST_REFUSED == RST_CAUSE_REFUSED && (int)FACT_RST_ABORT == RST_CAUSE_ABORT,
               "the same rows");
 
 static const uint8_t kinds[] = {
-    [WIRE_OPENED] = FACT_OPENED, [WIRE_REQUEST] = FACT_REQUEST, [WIRE_RESPONSE] = FACT_RESPONSE, [WIRE_DONE] = FACT_DONE,
-    [WIRE_OPAQUE] = FACT_OPAQUE, [WIRE_BLOCKED] = FACT_BLOCKED, [WIRE_FLOWING] = FACT_FLOWING, [WIRE_ENDING] = FACT_ENDING,
+    [WIRE_OPENED] = FACT_OPENED,   [WIRE_REQUEST] = FACT_REQUEST, [WIRE_RESPONSE] = FACT_RESPONSE,
+    [WIRE_DONE] = FACT_DONE,       [WIRE_OPAQUE] = FACT_OPAQUE,   [WIRE_BLOCKED] = FACT_BLOCKED,
+    [WIRE_FLOWING] = FACT_FLOWING, [WIRE_ENDING] = FACT_ENDING,
 };
 
 void facts_event(struct findings *f, const struct wire_event *e) {
@@ -38,7 +41,8 @@ void facts_event(struct findings *f, const struct wire_event *e) {
     findings_fact(f, &fact);
 }
 
-/* TLS 1.3: ClientHello, ChangeCipherSpec, Finished. Older: ClientHello, ClientKeyExchange, ChangeCipherSpec, Finished. */
+/* TLS 1.3: ClientHello, ChangeCipherSpec, Finished. Older: ClientHello, ClientKeyExchange, ChangeCipherSpec, Finished.
+ */
 static uint32_t tls_sent(const struct wire_tls *t) {
     if (!t || !t->version) return UINT32_MAX;
     uint64_t handshake = t->version >= 0x0304 ? 3 : 4, others = handshake + (t->alert[0] ? 1 : 0);
@@ -48,7 +52,8 @@ static uint32_t tls_sent(const struct wire_tls *t) {
 void facts_record(struct findings *f, const struct wire_record *r) {
     const struct lifecycle *l = &r->life;
     const struct wire_evidence *e = &r->evidence;
-    int64_t data = e->local.last_payload_ns > e->remote.last_payload_ns ? e->local.last_payload_ns : e->remote.last_payload_ns;
+    int64_t data =
+        e->local.last_payload_ns > e->remote.last_payload_ns ? e->local.last_payload_ns : e->remote.last_payload_ns;
     struct fact_end end = {
         .opened_ns = l->opened_ns,
         .last_data_ns = data,

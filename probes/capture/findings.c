@@ -37,9 +37,10 @@ static void put_head(struct out *o, const struct finding *fi, bool color) {
     char line[768];
 
     snprintf(line, sizeof line, "%s%s%s  %s, %s  %s%s%s%s%s%s%s%s", color ? colors[fi->severity] : "",
-             finding_name((enum finding_kind)fi->kind), color ? "\033[0m" : "", severity_name((enum severity)fi->severity),
-             confidence_name((enum confidence)fi->confidence), p->client, p->tag[0] ? " " : "", p->tag,
-             p->user_agent[0] ? " (" : "", p->user_agent, p->user_agent[0] ? ")" : "", p->key[0] ? " -> " : "", p->key);
+             finding_name((enum finding_kind)fi->kind), color ? "\033[0m" : "",
+             severity_name((enum severity)fi->severity), confidence_name((enum confidence)fi->confidence), p->client,
+             p->tag[0] ? " " : "", p->tag, p->user_agent[0] ? " (" : "", p->user_agent, p->user_agent[0] ? ")" : "",
+             p->key[0] ? " -> " : "", p->key);
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < ' ' && *c != '\033') *c = '?';
     put(o, line);
@@ -53,7 +54,8 @@ static void put_shares(struct out *o, const struct finding *fi) {
 
     for (int i = 0; i < 6; i++)
         if (fi->by_status[i])
-            n += snprintf(line + n, sizeof line - (size_t)n, "%s%" PRIu64 " x %s", n ? ", " : "", fi->by_status[i], classes[i]);
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s%" PRIu64 " x %s", n ? ", " : "", fi->by_status[i],
+                          classes[i]);
     for (int i = 0; i < FINDING_HOSTS && fi->by_method[i].count && n < (int)sizeof line - 80; i++)
         n += snprintf(line + n, sizeof line - (size_t)n, "%s%" PRIu64 " x %.20s", n ? ", " : "", fi->by_method[i].count,
                       fi->by_method[i].name);

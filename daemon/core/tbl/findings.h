@@ -51,7 +51,7 @@ X(KEEPALIVES_DISABLED, "keepalives_disabled", WARNING,
   "its own",
   "The client itself forbids reuse.")
 X(SERVER_DISABLES_KEEPALIVE, "server_disables_keepalive", WARNING,
-  "{count}[ of {responses}] {count|response|responses} said Connection: close, so that the next request needs a new "
+  "{count}[ of {responses}] {count|response|responses} said Connection: close, or the server closed at once after {count|it|them}: the next request needs a new "
   "connection",
   "The server, or a balancer before it, forbids reuse.")
 X(SERVER_LIMITS_REQUESTS, "server_limits_requests", INFO,
