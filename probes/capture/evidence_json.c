@@ -84,8 +84,21 @@ static void put_tls_version(struct json_out *o, uint16_t v) {
     }
 }
 
-static void put_alert(struct json_out *o, uint8_t alert) {
-    jo_str(o, alert == 1 ? "alert" : alert == 2 ? "alert_by_size" : NULL);
+static const char *alert_name(enum wire_alert alert) {
+    switch (alert) {
+    case ALERT_NONE:
+        return NULL;
+    case ALERT_CLOSE:
+        return "close_notify";
+    case ALERT_ERROR:
+        return "error";
+    case ALERT_SEALED:
+    case ALERT_CUT:
+        return "alert";
+    case ALERT_BY_SIZE:
+        return "alert_by_size";
+    }
+    return NULL;
 }
 
 static void put_tls(struct json_out *o, const struct wire_tls *t) {
@@ -114,9 +127,11 @@ static void put_tls(struct json_out *o, const struct wire_tls *t) {
     JO_KEY(o, "record_bytes_in");
     jo_u64(o, t->record_bytes[1]);
     JO_KEY(o, "last_record_out");
-    put_alert(o, t->alert[0]);
+    jo_str(o, alert_name(t->alert[0]));
     JO_KEY(o, "last_record_in");
-    put_alert(o, t->alert[1]);
+    jo_str(o, alert_name(t->alert[1]));
+    PUT_COUNT(o, "error_out", t->error[0]);
+    PUT_COUNT(o, "error_in", t->error[1]);
     jo_object_end(o);
 }
 

@@ -261,12 +261,15 @@ void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p);
 void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns); /* its FIN was reached */
 void read_lost(struct wire *w, struct conn *c, unsigned from);               /* more was said, and it cannot be read */
 void read_free(struct wire *w, struct conn *c);
+void keep_bytes(struct dir *d, const uint8_t *data, size_t len); /* behind those in d->head */
 bool looks_like_request(const uint8_t *p, size_t len);
 bool looks_like_response(const uint8_t *p, size_t len);
 
 /* tls.c */
 void tls_begin(struct conn *c);
 void tls_piece(struct conn *c, unsigned from, struct piece p);
+/* tls, and what its bits in `known` are, of a record; server_is_whole: nothing of the server's is missing. */
+void tls_record(const struct conn *c, const struct wire_tls *t, bool server_is_whole, struct lifecycle *l);
 
 /* history.c */
 void history_add(struct conn *c, unsigned from, char letter);

@@ -66,14 +66,27 @@ struct wire_end {
     uint64_t unread_by_window;   /* a guess: how far the last window lies below the largest; UNKNOWN_BYTES */
 };
 
+/* What the last record of an end was, as far as that shows from outside. */
+enum wire_alert {
+    ALERT_NONE,    /* no alert */
+    ALERT_CLOSE,   /* close_notify, in clear text */
+    ALERT_ERROR,   /* another alert, in clear text: see error */
+    ALERT_SEALED,  /* an alert, encrypted (TLS 1.2 and older) */
+    ALERT_BY_SIZE, /* a guess: as long as TLS 1.3 makes an alert that it hides among the data */
+    ALERT_CUT,     /* an alert of which the capture has no more than the header */
+};
+
 struct wire_tls {
     uint16_t version;    /* as negotiated (0x0303, 0x0304); 0: no ServerHello seen */
     uint16_t offered;    /* highest version in the ClientHello; 0: none seen */
     uint16_t cipher;     /* of the ServerHello */
     uint64_t records[2]; /* whole records, client and server */
     uint64_t record_bytes[2];
-    uint8_t alert[2];       /* the last record before this end's FIN or RST: 0 not an alert, 1 certainly, 2 by its size
-                               (TLS 1.3) */
+    uint8_t alert[2]; /* enum wire_alert: the last record */
+    uint8_t error[2]; /* description of the last alert in clear text that was not close_notify (RFC 8446 section
+                         6.2); 0: none */
+    bool sealed[2];   /* ChangeCipherSpec has passed: what follows is encrypted */
+    bool hello_read[2];
     char sni[256];          /* "" if there was none */
     char alpn_offered[128]; /* comma separated, cut if longer */
     char alpn[32];          /* chosen in clear text (TLS 1.2 and older); TLS 1.3 encrypts it: "" */

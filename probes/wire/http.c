@@ -44,7 +44,7 @@ void read_free(struct wire *w, struct conn *c) {
     return_parser(w, c, 1);
 }
 
-static void keep_head_bytes(struct dir *d, const uint8_t *data, size_t len) {
+void keep_bytes(struct dir *d, const uint8_t *data, size_t len) {
     size_t have = d->head ? d->head->len : 0;
 
     if (!d->head || d->head->room - have < len) {
@@ -516,13 +516,13 @@ static bool read_loose_head(struct wire *w, struct conn *c, unsigned from, struc
 
     if (before + p->len > w->limits.max_head_bytes && before > 0) return false;
     len = before + (p->len < w->limits.max_head_bytes ? (size_t)p->len : w->limits.max_head_bytes);
-    keep_head_bytes(d, p->data, len - before);
+    keep_bytes(d, p->data, len - before);
     crlf = malloc(2 * len);
     if (!crlf) abort();
     raw = with_crlf(d->head->bytes, len, crlf, &out_len, &had_bare);
     d->head->len = (uint32_t)before;
     if (raw == 0 && had_bare) { /* more of it is to come */
-        keep_head_bytes(d, p->data, len - before);
+        keep_bytes(d, p->data, len - before);
         d->reading = READ_LOOSE_HEAD;
         take(p, p->len);
         free(crlf);
@@ -562,7 +562,7 @@ static void read_head(struct wire *w, struct conn *c, unsigned from, struct piec
         if (!read_loose_head(w, c, from, p)) bad_message(w, c, from, p);
         return;
     }
-    if (step == H1_MORE || d->head) keep_head_bytes(d, p->data, used);
+    if (step == H1_MORE || d->head) keep_bytes(d, p->data, used);
     if (step == H1_MORE) {
         if (h1_between(d->h1)) d->reading = READ_BETWEEN;
         take(p, used);

@@ -266,23 +266,6 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
 
 /* ---- the record ---- */
 
-static const char *tls_version_name(uint16_t v) {
-    switch (v) {
-    case 0x0300:
-        return "SSLv3";
-    case 0x0301:
-        return "TLSv1";
-    case 0x0302:
-        return "TLSv1.1";
-    case 0x0303:
-        return "TLSv1.2";
-    case 0x0304:
-        return "TLSv1.3";
-    default:
-        return NULL;
-    }
-}
-
 static void fill_times(struct lifecycle *l, const struct conn *c) {
     const struct dir *cd = client_dir(c), *sd = server_dir(c);
     int64_t closed = 0;
@@ -411,7 +394,10 @@ struct wire_record *record_make(const struct wire *w, struct conn *c) {
     if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_RST_SENT | KNOW_RST_RECEIVED;
     fill_phase(l, c, &r->evidence);
     r->transcript = transcript_end(c);
-    if (r->evidence.tls) l->tls_version = tls_version_name(r->evidence.tls->version);
+    if (r->evidence.tls) {
+        bool whole = !(c->incomplete & (INCOMPLETE_START | INCOMPLETE_END | INCOMPLETE_LIMIT));
+        tls_record(c, r->evidence.tls, whole && !tail_is_unclear(c, server_dir(c)), l);
+    }
     if (r->evidence.host && !c->proxy_form) {
         r->key = (struct life_key){"http", r->evidence.host, "", 1};
         l->key = &r->key;

@@ -105,7 +105,7 @@ static void read_extensions(struct wire_tls *t, struct reader r, bool is_client)
     }
 }
 
-/* A handshake record's content, as far as it is at hand. */
+/* A hello, as far as it is at hand. */
 static void read_hello(struct wire_tls *t, const uint8_t *p, size_t len) {
     struct reader r = {p, p + len, true};
     uint32_t type = take(&r, 1), version;
@@ -130,24 +130,120 @@ static void read_hello(struct wire_tls *t, const uint8_t *p, size_t len) {
     if (body.ok) read_extensions(t, body, type == 1);
 }
 
+static const char *cipher_name(uint16_t id) {
+    switch (id) {
+#define X(number, name)                                                                                                \
+    case number:                                                                                                       \
+        return name;
+#include "core/tbl/tls_ciphers.h"
+#undef X
+    default:
+        return NULL;
+    }
+}
+
+static const char *version_name(uint16_t v) {
+    switch (v) {
+    case 0x0300:
+        return "SSLv3";
+    case 0x0301:
+        return "TLSv1";
+    case 0x0302:
+        return "TLSv1.1";
+    case 0x0303:
+        return "TLSv1.2";
+    case 0x0304:
+        return "TLSv1.3";
+    default:
+        return NULL;
+    }
+}
+
+/* Whether the server announced its end. TLS 1.3 hides that among the data; before it an alert
+ * is a record of its own kind, and one behind the handshake, with nothing but the FIN after it,
+ * is close_notify. */
+void tls_record(const struct conn *c, const struct wire_tls *t, bool server_is_whole, struct lifecycle *l) {
+    const struct dir *sd = &c->dir[!c->client];
+
+    l->tls_version = version_name(t->version);
+    l->tls_cipher = cipher_name(t->cipher);
+    if (!t->version || t->version >= 0x0304 || !server_is_whole || sd->reading != READ_TLS || sd->left || sd->head_tail)
+        return;
+    switch ((enum wire_alert)t->alert[1]) {
+    case ALERT_NONE:
+    case ALERT_ERROR:
+        l->known |= KNOW_CLOSE_NOTIFY;
+        break;
+    case ALERT_CLOSE:
+        l->close_notify = true;
+        l->known |= KNOW_CLOSE_NOTIFY;
+        break;
+    case ALERT_SEALED:
+        if (!sd->fin_packet) break;
+        l->close_notify = true;
+        l->known |= KNOW_CLOSE_NOTIFY;
+        break;
+    case ALERT_BY_SIZE:
+    case ALERT_CUT:
+        break;
+    }
+}
+
 void tls_begin(struct conn *c) {
     if (!c->tls && !(c->tls = calloc(1, sizeof *c->tls))) abort();
     for (int i = 0; i < 2; i++) c->dir[i].reading = READ_TLS;
 }
 
+/* ---- records ---- */
+
+static unsigned who_sends(const struct conn *c, unsigned from) {
+    return from != c->client;
+}
+
+/* A hello may go on in the next segment, or in the next record: its bytes are kept until
+ * it is whole. `whole`: no more of it will come. */
+#define MAX_HELLO (32u << 10)
+
+static void try_hello(struct conn *c, unsigned from, bool whole) {
+    struct dir *d = &c->dir[from];
+    struct wire_tls *t = c->tls;
+    const uint8_t *p = d->head->bytes;
+    size_t len = d->head->len;
+
+    if (!whole && len < MAX_HELLO && (len < 4 || len - 4 < ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]))) return;
+    read_hello(t, p, len);
+    t->hello_read[who_sends(c, from)] = true;
+    free(d->head);
+    d->head = NULL;
+}
+
+static bool in_hello(const struct conn *c, unsigned from) {
+    unsigned who = who_sends(c, from);
+
+    return c->dir[from].record_header[0] == REC_HANDSHAKE && !c->tls->hello_read[who] && !c->tls->sealed[who];
+}
+
+/* A close_notify or an error in clear text: before ChangeCipherSpec. */
+static uint8_t read_alert(struct wire_tls *t, unsigned who, const uint8_t *body, size_t len, uint64_t size) {
+    if (t->sealed[who] || size != 2) return ALERT_SEALED;
+    if (len < 2) return ALERT_CUT;
+    if (body[1] == 0) return ALERT_CLOSE;
+    t->error[who] = body[1];
+    return ALERT_ERROR;
+}
+
 static void record_begins(struct conn *c, unsigned from, const uint8_t header[5], const uint8_t *body, size_t len) {
     struct wire_tls *t = c->tls;
     struct dir *d = &c->dir[from];
-    unsigned who = from != c->client;
+    unsigned who = who_sends(c, from);
 
     d->left = (uint64_t)header[3] << 8 | header[4];
     t->records[who]++;
     t->record_bytes[who] += d->left;
-    t->alert[who] = 0;
-    if (header[0] == REC_ALERT) t->alert[who] = 1;
-    if (header[0] == REC_DATA && d->left == HIDDEN_ALERT && t->version == 0x0304) t->alert[who] = 2;
-    if (header[0] == REC_HANDSHAKE && (who == 0 ? !t->offered : !t->version))
-        read_hello(t, body, len < d->left ? len : (size_t)d->left);
+    t->alert[who] = ALERT_NONE;
+    if (header[0] == REC_CHANGE_CIPHER) t->sealed[who] = true;
+    if (header[0] == REC_ALERT) t->alert[who] = read_alert(t, who, body, len, d->left);
+    if (header[0] == REC_DATA && d->left == HIDDEN_ALERT && t->version == 0x0304) t->alert[who] = ALERT_BY_SIZE;
 }
 
 static bool plausible(const uint8_t header[5]) {
@@ -164,6 +260,10 @@ void tls_piece(struct conn *c, unsigned from, struct piece p) {
         if (d->left) {
             n = p.len < d->left ? p.len : d->left;
             d->left -= n;
+            if (in_hello(c, from)) {
+                if (p.data) keep_bytes(d, p.data, n);
+                if (d->head) try_hello(c, from, !p.data);
+            }
         } else {
             n = 0;
             while (d->head_tail < 5 && n < p.len && p.data) d->record_header[d->head_tail++] = p.data[n++];

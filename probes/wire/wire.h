@@ -65,7 +65,8 @@ struct wire_record {
     struct lifecycle life;
     struct life_key key; /* life.key points at it, where a Host was seen */
     struct wire_evidence evidence;
-    struct wire_transcript *transcript; /* what was said, byte for byte; NULL unless limits.transcript_bytes asks for it */
+    struct wire_transcript
+        *transcript; /* what was said, byte for byte; NULL unless limits.transcript_bytes asks for it */
 };
 
 /* What happened, in the order of the segments that showed it. A record comes later than the

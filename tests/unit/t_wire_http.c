@@ -479,6 +479,149 @@ TEST(TLS_shows_its_hellos_and_no_more) {
     CHECK_STR(rec->life.tls_version, "TLSv1.3");
 }
 
+/* ---- TLS 1.2: what shows in clear ---- */
+
+static uint8_t tls[4096];
+static size_t tls_len;
+
+static void tls_put(const void *p, size_t n) {
+    memcpy(tls + tls_len, p, n);
+    tls_len += n;
+}
+static void tls_record(uint8_t type, size_t n) {
+    tls_put((uint8_t[]){type, 3, 3, (uint8_t)(n >> 8), (uint8_t)n}, 5);
+}
+static void tls_say(int from) {
+    feed(segment(from, TCP_ACK | TCP_PSH, tls, tls_len));
+    tls_len = 0;
+}
+
+/* A hello with `extra` bytes of a padding extension and a server name, as a handshake message. */
+static void hello_message(bool is_client, uint16_t extra) {
+    uint8_t body[2048] = {3, 3};
+    size_t n = 34;
+    uint16_t extensions;
+
+    body[n++] = 0; /* session */
+    if (is_client) body[n++] = 0, body[n++] = 2;
+    body[n++] = 0xc0, body[n++] = 0x2f;
+    if (is_client) body[n++] = 1;
+    body[n++] = 0; /* compression */
+    extensions = (uint16_t)(4 + extra + (is_client ? 15 : 0));
+    body[n++] = (uint8_t)(extensions >> 8), body[n++] = (uint8_t)extensions;
+    body[n++] = 0, body[n++] = 21, body[n++] = (uint8_t)(extra >> 8), body[n++] = (uint8_t)extra;
+    n += extra;
+    if (is_client) {
+        memcpy(body + n, "\0\0\0\13\0\11\0\0\6b.test", 15);
+        n += 15;
+    }
+    tls_put((uint8_t[]){is_client ? 1 : 2, 0, (uint8_t)(n >> 8), (uint8_t)n}, 4);
+    tls_put(body, n);
+}
+
+/* Message `from` in records of `size` bytes at most. */
+static void hello(int from, uint16_t extra, size_t size) {
+    static uint8_t message[2048];
+    size_t len;
+
+    tls_len = 0;
+    hello_message(from == CLIENT, extra);
+    len = tls_len;
+    memcpy(message, tls, len);
+    tls_len = 0;
+    for (size_t at = 0; at < len; at += size) {
+        size_t n = len - at < size ? len - at : size;
+        tls_record(22, n);
+        tls_put(message + at, n);
+    }
+}
+
+static void tls12_handshake(void) {
+    start();
+    hello(CLIENT, 10, 4000);
+    tls_say(CLIENT);
+    hello(SERVER, 0, 4000);
+    tls_say(SERVER);
+    for (int from = CLIENT; from <= SERVER; from++) {
+        tls_record(20, 1);
+        tls_put("\1", 1);
+        tls_record(22, 40); /* Finished, encrypted */
+        tls_len += 40;
+        tls_say(from);
+    }
+}
+static void tls12_say(int from, uint8_t type, size_t n) {
+    tls_record(type, n);
+    tls_len += n;
+    tls_say(from);
+}
+
+TEST(tls_1_2_shows_its_cipher_and_whether_the_server_announced_its_end) {
+    static const struct {
+        uint8_t last_type;
+        size_t last_len;
+        bool fin, known, notify;
+    } cases[] = {{21, 26, true, true, true},    /* an alert, then FIN */
+                 {23, 26, true, true, false},   /* FIN without a word */
+                 {21, 26, false, false, false}, /* an alert, and who knows what comes */
+                 {23, 26, false, true, false}}; /* open: not yet */
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tls12_handshake();
+        tls12_say(CLIENT, 23, 300);
+        tls12_say(SERVER, cases[i].last_type, cases[i].last_len);
+        if (cases[i].fin) flags(SERVER, TCP_FIN | TCP_ACK);
+        ack(CLIENT);
+        finish();
+        CHECK_STR(rec->life.tls_version, "TLSv1.2");
+        CHECK_STR(rec->life.tls_cipher, "ECDHE-RSA-AES128-GCM-SHA256");
+        CHECK_EQ(KNOWN(KNOW_CLOSE_NOTIFY) != 0, cases[i].known);
+        CHECK_EQ(rec->life.close_notify, cases[i].notify);
+    }
+    tls12_handshake(); /* a record's header is missing: where records begin is lost */
+    tls12_say(SERVER, 23, 300);
+    lose(SERVER, 100);
+    tls12_say(SERVER, 21, 26);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+    finish();
+    CHECK(!KNOWN(KNOW_CLOSE_NOTIFY) && !rec->life.close_notify);
+}
+
+TEST(a_tls_handshake_that_fails_says_why) {
+    start();
+    hello(CLIENT, 10, 4000);
+    tls_say(CLIENT);
+    hello(SERVER, 0, 4000);
+    tls_say(SERVER);
+    tls_record(21, 2);
+    tls_put("\2\60", 2); /* fatal, unknown_ca */
+    tls_say(CLIENT);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+    finish();
+    CHECK_EQ(rec->evidence.tls->error[0], 48);
+    CHECK_EQ(rec->evidence.tls->alert[0], ALERT_ERROR);
+    CHECK(KNOWN(KNOW_CLOSE_NOTIFY) && !rec->life.close_notify);
+}
+
+TEST(a_hello_is_read_however_it_is_cut) {
+    for (size_t record = 60; record <= 2000; record += 485)
+        for (size_t piece = 1; piece < 1600; piece = piece * 3 + 1) {
+            start();
+            hello(CLIENT, 1500, record);
+            for (size_t at = 0; at < tls_len; at += piece)
+                feed(segment(CLIENT, TCP_ACK, tls + at, tls_len - at < piece ? tls_len - at : piece));
+            hello(SERVER, 700, record);
+            for (size_t at = 0; at < tls_len; at += piece)
+                feed(segment(SERVER, TCP_ACK, tls + at, tls_len - at < piece ? tls_len - at : piece));
+            finish();
+            CHECK_STR(rec->evidence.tls ? rec->evidence.tls->sni : "", "b.test");
+            CHECK_STR(rec->life.tls_version ? rec->life.tls_version : "", "TLSv1.2");
+        }
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();
