@@ -101,7 +101,7 @@ def check(value, name):
 def table(name):
     """[(symbol, name, third column)]"""
     with open(os.path.join(ROOT, "daemon/core/tbl", name), encoding="utf-8") as file:
-        return re.findall(r'^X\((\w+), "(\w+)",\s+("[^"]*"|\w+)', file.read(), re.M)
+        return re.findall(r'^X\((\w+), "([\w-]+)",\s+("[^"]*"|\w+)', file.read(), re.M)
 
 
 # -- the tests
@@ -114,6 +114,18 @@ def test_the_record_s_schema_has_the_words_of_the_tables():
     listed = [name for _, name, is_listed in table("conn_events.h") if is_listed == "1"]
     assert len(listed) > 15
     assert properties["events"]["items"]["properties"]["event"]["enum"] == listed
+
+
+def test_the_finding_s_schema_has_the_words_of_the_tables():
+    rule = schema("connleak.finding-1")
+    kinds = [name for _, name, _ in table("findings.h")]
+    assert len(kinds) > 20 and rule["$defs"]["kind"]["enum"] == kinds
+    evidence = list(rule["properties"]["evidence"]["properties"])
+    assert evidence == [name for _, name, _ in table("finding_numbers.h")] + ["cost", "comm", "ambiguous_with"]
+    stacks = [name for _, name, _ in table("stacks.h")][1:]
+    assert len(stacks) > 10
+    assert rule["properties"]["subject"]["properties"]["client"]["properties"]["stack"]["enum"] == stacks + [None]
+    assert rule["properties"]["advice_by_stack"]["propertyNames"]["enum"] == stacks
 
 
 def some_traffic(daemon, serve):
