@@ -28,11 +28,17 @@ enum finding_number {
     N_NUMBERS
 };
 
-enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL };
+enum severity {
+#define X(sym, name, text) SEVERITY_##sym,
+#include "tbl/severities.h"
+#undef X
+};
 
-/* suspected: something else looks the same to this observer, and is named;
- * likely: known alternatives are rare; confirmed: the evidence proves it. */
-enum confidence { CONFIDENCE_SUSPECTED, CONFIDENCE_LIKELY, CONFIDENCE_CONFIRMED };
+enum confidence {
+#define X(sym, name, text) CONFIDENCE_##sym,
+#include "tbl/confidences.h"
+#undef X
+};
 
 /* ---- facts ---- */
 

@@ -39,27 +39,21 @@ const char *finding_number_name(enum finding_number n) {
 }
 
 const char *severity_name(enum severity s) {
-    switch (s) {
-    case SEVERITY_INFO:
-        return "info";
-    case SEVERITY_WARNING:
-        return "warning";
-    case SEVERITY_CRITICAL:
-        return "critical";
-    }
-    return "?";
+    static const char *const names[] = {
+#define X(sym, name, text) name,
+#include "tbl/severities.h"
+#undef X
+    };
+    return s < sizeof names / sizeof *names ? names[s] : "?";
 }
 
 const char *confidence_name(enum confidence c) {
-    switch (c) {
-    case CONFIDENCE_SUSPECTED:
-        return "suspected";
-    case CONFIDENCE_LIKELY:
-        return "likely";
-    case CONFIDENCE_CONFIRMED:
-        return "confirmed";
-    }
-    return "?";
+    static const char *const names[] = {
+#define X(sym, name, text) name,
+#include "tbl/confidences.h"
+#undef X
+    };
+    return c < sizeof names / sizeof *names ? names[c] : "?";
 }
 
 /* ---- the sentence ---- */
