@@ -148,7 +148,8 @@ fuzzers: $(FUZZERS)
 
 DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-dev libinih-dev libcrypt-dev \
              libsystemd-dev libpcap-dev zlib1g-dev node-llhttp
-DEPS_test := $(DEPS_run) golang-go python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils
+DEPS_test := $(DEPS_run) golang-go python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils \
+             python3-requests python3-httpx python3-aiohttp nodejs node-undici
 DEPS_demo := $(DEPS_run) python3 nginx tcpdump
 DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc

@@ -29,9 +29,9 @@ def go_available():
     return None if shutil.which("go") else "no `go` here to build the reference with (Debian: golang)"
 
 
-def build_go(name):
-    """Build tests/tools/NAME/main.go if it is newer than the program; returns the program's path."""
-    source = os.path.join(ROOT, "tests", "tools", name, "main.go")
+def build_go(name, source=None):
+    """Build `source` (tests/tools/NAME/main.go) if it is newer than the program; returns the program's path."""
+    source = source or os.path.join(ROOT, "tests", "tools", name, "main.go")
     out = os.path.join(ROOT, "build", name)
     if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
         os.makedirs(os.path.dirname(out), exist_ok=True)
