@@ -208,8 +208,6 @@ func client() {
 		}
 		go j.run()
 	}
-	held.Lock()
-	fmt.Fprintln(os.Stderr, len(held.bodies), "bodies and", len(held.transports), "transports held")
 }
 
 func main() {
