@@ -12,9 +12,10 @@
 #   make fuzz       fuzz the parsers, each for FUZZ_TIME seconds (60): libFuzzer where clang has it,
 #                   else random changes to the corpus; what is found goes to build/fuzz
 #   make bench      CPU and memory: of connleakd beside HAProxy and Go, of analyze beside a loop
-#                   that counts packets (minutes, and 1.7 GiB for captures in BENCH_DIR or /tmp)
+#                   that counts packets, beside tcptrace and tshark (minutes, and 1.7 GiB for
+#                   captures in BENCH_DIR or /tmp)
 #                   (BENCH="--only 1k --rounds 3" for the first: tests/bench/proxies --help;
-#                   BENCH_ROUNDS=3 and BENCH_PEERS=1, tcptrace and tshark too, for the second)
+#                   BENCH_ROUNDS=3 for the second)
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
 #   make tables     rewrite from core/tbl: conf/connleakd.conf, the lists in connleakd.conf(5) and connleak(7)
 #   make install    into DESTDIR and PREFIX; make uninstall takes it away again
@@ -151,7 +152,7 @@ DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-de
 DEPS_test := $(DEPS_run) golang-go python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils \
              python3-requests python3-httpx python3-aiohttp nodejs node-undici
 DEPS_demo := $(DEPS_run) python3 nginx tcpdump
-DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace
+DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace tcptrace tshark
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
 PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib
 

@@ -1,11 +1,11 @@
-/* Writes a capture of loopback HTTP for measuring: make_capture small|mixed|many FILE
+/* Writes a capture of loopback HTTP for measuring: make_capture small|mixed|many FILE [CONNECTIONS]
  *
  *   small  100,000 connections of one request each, 900,000 packets
  *   mixed  65,000 connections, 116,000 requests, some large bodies, some resets; 1.2 GiB
  *   many   2,000,000 short connections
  *
- * 200 connections are under way at a time, so that neighbouring packets belong to
- * different ones. The same arguments give the same file. */
+ * or as many CONNECTIONS of the same kind. 200 are under way at a time, so that neighbouring
+ * packets belong to different ones. The same arguments give the same file. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,15 +160,16 @@ static int advance(struct conn *c) {
 int main(int argc, char **argv) {
     static struct conn active[ACTIVE];
     uint32_t header[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, 262144, 1};
-    int kind = argc != 3                   ? -1
+    int kind = argc < 3 || argc > 4        ? -1
                : !strcmp(argv[1], "small") ? 0
                : !strcmp(argv[1], "mixed") ? 1
                : !strcmp(argv[1], "many")  ? 2
                                            : -1;
     uint32_t total = kind == 0 ? 100000 : kind == 1 ? 65000 : 2000000, begun = 0, over = 0;
 
-    if (kind < 0 || !(file = fopen(argv[2], "wb"))) {
-        fprintf(stderr, "usage: make_capture small|mixed|many FILE\n");
+    if (argc == 4) total = (uint32_t)strtoul(argv[3], NULL, 10);
+    if (kind < 0 || total < ACTIVE || !(file = fopen(argv[2], "wb"))) {
+        fprintf(stderr, "usage: make_capture small|mixed|many FILE [CONNECTIONS, 200 or more]\n");
         return 2;
     }
     memset(filler, 'x', sizeof filler);
