@@ -375,6 +375,7 @@ static void leave(struct watch *w) {
     enum watch_state was = (enum watch_state)w->state;
 
     w->was_idle = was == WATCH_IDLE || was == WATCH_SPENT;
+    w->was_opaque = was == WATCH_OPAQUE;
     enter(w, WATCH_ENDING);
     if (w->subject && was != WATCH_ENDING) w->subject->n_open--;
 }

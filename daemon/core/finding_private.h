@@ -55,7 +55,8 @@ struct watch {
     uint8_t side, state, host, method;
     bool responded; /* the head of the response under way came */
     bool no_reuse, bodyless, http10, proxied, retried;
-    bool probed, counted_held, counted_slow, was_idle; /* was_idle: when it ended */
+    bool probed, counted_held, counted_slow;
+    bool was_idle, was_opaque; /* when it ended */
 };
 
 /* ---- a subject ---- */

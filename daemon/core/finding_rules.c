@@ -733,7 +733,7 @@ void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e)
     if (e->excess_bytes) unasked_bytes(f, w, e);
     if (e->zero_window_ns >= MSEC(10) && is_client(s))
         slow(f, w, e->zero_window_ns, e->zero_window_ns >= f->conf.slow_after_ns ? SEVERITY_WARNING : SEVERITY_INFO);
-    if (w->state == WATCH_OPAQUE) {
+    if (w->was_opaque || w->state == WATCH_OPAQUE) {
         tunnel_ended(f, w, e);
         return;
     }

@@ -1,5 +1,6 @@
 #include "dialer.h"
 
+#include "facts.h"
 #include "tls.h"
 
 #include <arpa/inet.h>
@@ -103,6 +104,7 @@ static void record_attempt(struct dial *d, const struct lane *l, enum close_reas
     struct lifecycle *life = ledger_open(s->ledger, SIDE_UPSTREAM, pool_new_id(s->pool), l->started);
     struct connect_key key = {.proxy = "", .scheme = d->tls ? "https" : "http", .addr = d->addr};
     ledger_set_key(s->ledger, life, &key);
+    facts_dialing(s, life, d->addr);
     life->flow = l->flow;
     struct conn_event ev = {.at_ns = l->started, .kind = EV_DIALING};
     ledger_apply(s->ledger, life, &ev);
@@ -128,6 +130,7 @@ static void finish(struct dial *d, struct stream *stream) {
 /* The whole dial failed; d->result and d->text say how. */
 static void fail(struct dial *d, enum close_reason why, const struct stream_end *end) {
     if (d->state != DIALER_HANDSHAKE) tell_dialing(d);
+    facts_dial_failed(d->s, d->life, d->result);
     server_closed(d->s, d->life, why, PHASE_DIALING, end);
     d->life = NULL;
     finish(d, NULL);

@@ -1,6 +1,7 @@
 /* How a relay ends: completion, failure, a client that leaves, time that is up. */
 #include "relay.h"
 
+#include "facts.h"
 #include "core/retry.h"
 #include "live_driver.h"
 #include "record/json_out.h"
@@ -212,6 +213,7 @@ void relay_fail(struct relay *r, enum reply_kind kind, const char *detail, enum 
         struct conn_event ev = {
             .at_ns = s->now, .kind = EV_RESPONSE, .code = (uint16_t)reply_status(kind), .value = UNKNOWN_BYTES};
         ledger_apply(s->ledger, r->client->life, &ev);
+        facts_response(s, r->client->life, ev.code, FRAMING_LENGTH, UNKNOWN_BYTES, !keep, r->head_only);
         r->answered = true;
         r->after = keep ? AFTER_NEXT : AFTER_FINISH;
         r->state = RELAY_FLUSHING;
@@ -454,6 +456,7 @@ void relay_connect(struct relay *r) {
     struct lifecycle *life = ledger_open(s->ledger, SIDE_UPSTREAM, id, s->now);
     struct connect_key key = {.proxy = "", .scheme = "connect", .addr = r->target.addr};
     ledger_set_key(s->ledger, life, &key);
+    facts_dialing(s, life, key.addr);
     struct dial_target target = {.host = r->target.host, .port = r->target.port, .addr = r->target.addr};
     r->state = RELAY_DIALING;
     r->dial = dial_start(s, id, &target, life, connected, r);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* memmem */
 #include "relay.h"
 
+#include "facts.h"
 #include "live_driver.h"
 #include "record/json_out.h"
 
@@ -191,6 +192,7 @@ static bool find_target(struct relay *r, const struct h1_head *head, const uint8
         answer(r, REPLY_DENIED_DESTINATION, NULL);
         return false;
     }
+    facts_client_request(r, head, bytes);
     return true;
 }
 
@@ -419,6 +421,7 @@ void relay_deliver(struct relay *r, struct upstream_conn *u) {
     r->state = RELAY_RUNNING;
     r->nothing_written = true;
     server_event(s, u->life, EV_GOT_CONN, (uint64_t)(s->now - r->wanted_at));
+    facts_upstream_request(r);
     server_event(s, u->life, EV_REQUEST, 0);
     exchange_begin(&r->x, &r->rq);
     r->body_up = 0;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* splice */
 #include "relay.h"
 
+#include "facts.h"
 #include "live_driver.h"
 #include "tunnel.h"
 
@@ -27,6 +28,7 @@ bool relay_held_down(const struct relay *r) {
 static void wait_down(struct relay *r, bool wait) {
     if (wait == r->down_waiting) return;
     r->down_waiting = wait;
+    facts_blocked(r, wait);
     if (!wait) {
         event_del(&r->down_event);
         return;
@@ -102,7 +104,11 @@ void relay_down_ready(evutil_socket_t fd, short what, void *arg) {
     }
     if (bytes_left(&r->down) == 0 && r->pipe && r->pipe->held && !pipe_to_client(r, r->state == RELAY_RUNNING))
         goto out;
-    if (relay_held_down(r)) goto out;
+    if (relay_held_down(r)) { /* it took some of it */
+        facts_blocked(r, false);
+        facts_blocked(r, true);
+        goto out;
+    }
     backpressure(r);
     if (r->state == RELAY_FLUSHING) relay_settle(r);
 out:
@@ -161,6 +167,9 @@ static void forward_final(struct relay *r, const struct h1_head *head, const uin
                             .kind = EV_RESPONSE,
                             .framing = r->x.framing};
     ledger_apply(s->ledger, r->upstream->life, &ev);
+    bool bodyless = r->x.framing == FRAMING_NONE || r->x.body_announced == 0;
+    facts_response(s, r->upstream->life, head->status, (enum body_framing)r->x.framing, ev.value, r->x.response_close,
+                   bodyless);
     deadline_stop(&s->response_q, &r->response_d);
     deadline_stop(&s->expect_q, &r->expect_d);
     if (!r->client) return;
@@ -172,6 +181,7 @@ static void forward_final(struct relay *r, const struct h1_head *head, const uin
     r->after_reason = r->down_framing == DOWN_CLOSE ? REASON_UNTIL_EOF
                       : body_unread                 ? REASON_RESPONSE_CLOSE
                                                     : REASON_REQUEST_CLOSE;
+    facts_response(s, r->client->life, head->status, (enum body_framing)r->x.framing, ev.value, !r->client_keeps, bodyless);
     struct response_head w = {
         .head = head,
         .bytes = bytes,
@@ -361,6 +371,7 @@ static enum outcome received(struct relay *r, struct gather *g, const uint8_t *p
     if (!complete) return CAME_MORE;
     g->ended = r->x.body_eof = true;
     r->left_over = p < end || stream_pending(&u->stream);
+    if (p < end) upstream_unasked(u, p, (size_t)(end - p));
     return CAME_END;
 }
 

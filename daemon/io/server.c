@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* pipe2, F_SETPIPE_SZ */
 #include "server.h"
 
+#include "facts.h"
 #include "live_driver.h"
 #include "relay.h"
 
@@ -277,4 +278,5 @@ void server_closed(struct server *s, struct lifecycle *l, enum close_reason why,
     struct conn_event ev = {
         .at_ns = s->now, .value = end->unread, .code = (uint16_t)why, .kind = EV_ENDED, .framing = (uint8_t)phase};
     ledger_apply(s->ledger, l, &ev);
+    facts_closed(s, ledger_closed(s->ledger, ledger_next_closed(s->ledger) - 1), end);
 }

@@ -31,6 +31,7 @@ struct evdns_base;
 struct tls_client;
 struct relay;
 struct client_conn;
+struct findings;
 
 /* Something whose memory outlives the callback that ended it. */
 struct buried {
@@ -68,6 +69,7 @@ struct server {
     struct passwords *passwords; /* NULL: nobody need identify; borrowed */
     struct pool *pool;           /* owned by whoever made the server, as are ledger and tls */
     struct ledger *ledger;
+    struct findings *findings; /* NULL: nobody looks for any; borrowed */
     struct tls_client *tls;
     struct evdns_base *dns;
 
@@ -148,10 +150,17 @@ void server_h1_back(struct server *s, enum h1_side side, struct h1 **hp);
 struct splice_pipe *server_pipe(struct server *s);
 void server_pipe_back(struct server *s, struct splice_pipe **pp);
 
+/* The rules hear of these; in facts.c. */
+#define FACT_EVENTS                                                                                                    \
+    (1u << EV_ACCEPTED | 1u << EV_BODY_EOF | 1u << EV_PUT_IDLE | 1u << EV_RETRIED | 1u << EV_UPGRADED |               \
+     1u << EV_TUNNEL | 1u << EV_FIN_SENT | 1u << EV_RST_SENT | 1u << EV_FIN_RECEIVED | 1u << EV_RST_RECEIVED)
+void facts_event(struct server *s, const struct lifecycle *l, enum conn_event_kind kind);
+
 /* Says something that happened to a connection. */
 static inline void server_event(struct server *s, struct lifecycle *l, enum conn_event_kind kind, uint64_t value) {
     struct conn_event ev = {.at_ns = s->now, .value = value, .kind = (uint8_t)kind};
     ledger_apply(s->ledger, l, &ev);
+    if (FACT_EVENTS >> kind & 1 && s->findings) facts_event(s, l, kind);
 }
 
 /* Bytes as the wire has them: of TLS what the socket carried, not what was in it. */

@@ -62,6 +62,8 @@ struct stream_end {
     bool acked_known;         /* the kernel told the following two */
     uint64_t acked;           /* bytes that the peer's kernel acknowledged */
     uint64_t received;        /* bytes that came, read or not, and 1 for a FIN */
+    uint64_t unasked;         /* the caller's to say: bytes that no request had asked for */
+    bool unasked_is_response; /* they begin like a response */
 };
 
 /* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */

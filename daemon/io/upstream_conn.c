@@ -1,5 +1,6 @@
 #include "upstream_conn.h"
 
+#include "facts.h"
 #include "live_driver.h"
 #include "relay.h"
 
@@ -23,6 +24,11 @@ static struct upstream_conn *upstream_new(struct server *s, conn_id id) {
     return u;
 }
 
+void upstream_unasked(struct upstream_conn *u, const uint8_t *bytes, size_t len) {
+    u->unasked = len;
+    u->unasked_is_response = len >= 5 && memcmp(bytes, "HTTP/", 5) == 0;
+}
+
 /* Something came while no request was out: the end, or bytes that nobody asked for (R76). */
 void upstream_look(struct upstream_conn *u) {
     struct server *s = u->s;
@@ -34,6 +40,7 @@ void upstream_look(struct upstream_conn *u) {
         return; /* TLS: a ticket, a key update */
     case IO_OK:
         server_bytes_in(s, u->life, &u->stream, got);
+        upstream_unasked(u, s->scratch, got);
         upstream_lost(u, exchange_idle_bytes(s->scratch, got), PHASE_IDLE);
         return;
     case IO_EOF:
@@ -109,6 +116,7 @@ void upstream_dial(struct server *s, conn_id id, const struct connect_key *key) 
     u->pooled = true;
     u->life = ledger_open(s->ledger, SIDE_UPSTREAM, id, s->now);
     ledger_set_key(s->ledger, u->life, key);
+    facts_dialing(s, u->life, key->addr);
     char host[264];
     const char *colon = strrchr(key->addr, ':');
     size_t n = (size_t)(colon - key->addr);
@@ -137,6 +145,8 @@ void upstream_close(struct upstream_conn *u, enum close_reason why, enum close_p
         struct stream_end end;
         upstream_read_off(u);
         stream_close(&u->stream, &end);
+        end.unasked = u->unasked ? u->unasked + end.unread : 0;
+        end.unasked_is_response = u->unasked_is_response;
         server_closed(s, u->life, why, phase, &end);
     }
     u->life = NULL;

@@ -20,6 +20,8 @@ struct upstream_conn {
     struct stream stream;
     struct event event; /* EV_READ | EV_PERSIST */
     struct buried buried;
+    uint64_t unasked; /* bytes that no request had asked for */
+    bool unasked_is_response;
     bool reading;
     bool pooled; /* the pool knows it; not so for CONNECT tunnels and after pool_detach */
 };
@@ -33,6 +35,9 @@ void upstream_close(struct upstream_conn *u, enum close_reason why, enum close_p
 
 /* The same, and the pool is told. */
 void upstream_lost(struct upstream_conn *u, enum close_reason why, enum close_phase phase);
+
+/* These bytes are of no response that was asked for: what the connection's end will say. */
+void upstream_unasked(struct upstream_conn *u, const uint8_t *bytes, size_t len);
 
 /* Reading on or off; bytes that TLS has decrypted already count as readable. */
 /* Reads what came while no request was out: the end, or bytes that nobody asked

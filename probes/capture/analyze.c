@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "core/duration.h"
 #include "record/conn_json.h"
+#include "record/finding_json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -319,7 +320,13 @@ static void end_output(struct analysis *a) {
         JO_KEY(o, "totals");
         put_totals(o, &a->totals);
         JO_KEY(o, "findings");
-        jo_null(o);
+        jo_array(o);
+        const struct finding *fi;
+        for (size_t i = 0; (fi = findings_get(a->findings, i)); i++) {
+            finding_json(o, fi, 0);
+            out_maybe_flush(&a->out);
+        }
+        jo_array_end(o);
         jo_object_end(o);
         jo_line(o);
     }
