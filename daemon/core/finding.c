@@ -409,7 +409,7 @@ static void reused(struct findings *f, struct watch *w, int64_t at_ns) {
     s->spell[(s->n_spells - 1) % SPELLS].to_ns = at_ns;
     s->reuses++;
     s->prompt_reuses += gap < MSEC(2) && gap * 10 < busy;
-    if (s->n_waiting) rules_settle(f, s, false);
+    if (s->n_waiting) rules_settle(f, s, SETTLE_RIPE);
 }
 
 static void direct_request(struct subject *s, uint8_t host) {

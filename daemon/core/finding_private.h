@@ -10,13 +10,16 @@
 
 /* ---- thresholds ---- */
 
-#define CLOSE_SOON     SEC(1)    /* a FIN this soon after the response is because of it, not of an idle timeout */
-#define AT_ONCE        MSEC(10)  /* a server's FIN so soon after its response is part of it */
-#define RACE           MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
-#define SETTLE         MSEC(200) /* how long a FIN after a response waits for what explains it */
-#define SURVIVES       MSEC(20) /* an idle connection that lives on this long after another's close was kept, not closed */
-#define MUCH_RECEIVED  16384    /* more than any one read takes: a RST after it had something unread */
-#define SMALL_BODY     4096     /* what a client's user-space buffer hides from its kernel: head and body (Go: 4 KiB) */
+#define CLOSE_SOON                                                                                                     \
+    MSEC(1500)                  /* a FIN this soon after the response is because of it, not of an idle timeout; and so \
+                                   long it waits for what explains it */
+#define AT_ONCE       MSEC(10)  /* a server's FIN so soon after its response is part of it */
+#define RACE          MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
+#define AT_EXIT       MSEC(200) /* what happens to many connections within this time happens because a program ends */
+#define MUCH_RECEIVED 16384     /* more than any one read takes: a RST after it had something unread */
+#define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
+#define QUEUE_MOST                                                                                                     \
+    (256u << 10) /* nor does a kernel take more for a program that reads nothing: its window is shut before */
 #define DRAIN_WORTH    (256u << 10) /* a rest up to here is cheaper to read than a new connection: Go 1.27's own limit */
 #define PAIRS          2            /* so many times closed and dialed again are a habit */
 #define HELD_LEAST     3            /* so many held connections are no coincidence ... */
@@ -63,7 +66,7 @@ struct watch {
 
 struct close_waiting { /* a FIN after a whole response: cap, early close or session's end? */
     int64_t fin_ns;
-    uint64_t received;
+    uint64_t received, delivered;
     conn_id id;
     uint32_t requests;
     uint16_t status;
@@ -184,7 +187,12 @@ void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);
 void rules_waited(struct findings *f, struct watch *w, uint64_t ns, bool limited);
 void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause cause);
-void rules_settle(struct findings *f, struct subject *s, bool final);
+enum settle {
+    SETTLE_RIPE, /* those whose time is over, or that are explained */
+    SETTLE_ALL,  /* there is no room for more */
+    SETTLE_END,  /* nothing more comes */
+};
+void rules_settle(struct findings *f, struct subject *s, enum settle how);
 void rules_tick(struct findings *f, struct subject *s);
 void rules_end(struct findings *f, struct subject *s);
 

@@ -32,6 +32,12 @@ static bool has_sessions(enum stack st) {
     return st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX || st == STACK_AIOHTTP || reads_all(st);
 }
 
+/* How much of a response, head and all, its own buffers can hide from its kernel: with less, an early close is a FIN.
+ */
+static uint64_t own_buffer(enum stack st) {
+    return st == STACK_GO ? 4096 : st == STACK_REQUESTS || st == STACK_URLLIB3 ? 16384 : BUFFER_MOST;
+}
+
 /* It has a pool whose size is limited, and makes requests wait for it. */
 static bool has_pool_limit(enum stack st) {
     return st == STACK_GO || st == STACK_APACHE || st == STACK_OKHTTP || st == STACK_AIOHTTP || st == STACK_UNDICI ||
@@ -157,14 +163,14 @@ static struct occurrence waiting_occurrence(const struct close_waiting *c) {
 
 /* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
 static bool another_was_kept(const struct findings *f, const struct subject *s, const struct close_waiting *c,
-                             bool final) {
+                             enum settle how) {
     const struct watch *w;
 
     for (uint64_t i = 0; i < SPELLS && i < s->n_spells; i++)
         if (s->spell[i].from_ns <= c->fin_ns && s->spell[i].to_ns >= c->fin_ns) return true;
     TAILQ_FOREACH (w, &s->idle, link) {
         if (w->done_ns > c->fin_ns) break;
-        if (final || f->now - c->fin_ns >= SURVIVES) return true;
+        if (how == SETTLE_END || f->now - c->fin_ns >= CLOSE_SOON) return true;
     }
     return false;
 }
@@ -203,10 +209,10 @@ static void raise_per_request(struct findings *f, struct tally *t) {
 }
 
 static void close_is_early(struct findings *f, struct subject *s, const struct close_waiting *c, const char *effect) {
-    bool sessions = has_sessions(s->pub.stack);
+    bool may_be_unread = !c->bodyless && !reads_all(s->pub.stack) && c->delivered <= own_buffer(s->pub.stack);
     struct tally *t;
 
-    if (!c->bodyless && !reads_all(s->pub.stack)) {
+    if (may_be_unread) {
         t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
         count_redial(t, s, c->redialed);
         tally_add(t, NUM_BY_FIN, 1);
@@ -216,25 +222,25 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
         t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;
         raise_early(f, t);
     }
-    if (c->requests != 1 || !(sessions || c->bodyless)) return;
+    if (c->requests != 1 || (may_be_unread && !has_sessions(s->pub.stack))) return;
     t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
     count_redial(t, s, c->redialed);
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
-    if (!c->bodyless && !reads_all(s->pub.stack)) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
+    if (may_be_unread) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
     t->pub.observer_effect = effect;
     raise_per_request(f, t);
 }
 
-void rules_settle(struct findings *f, struct subject *s, bool final) {
+void rules_settle(struct findings *f, struct subject *s, enum settle how) {
     unsigned kept = 0;
 
     for (unsigned i = 0; i < s->n_waiting; i++) {
         struct close_waiting *c = &s->waiting[i];
-        if (another_was_kept(f, s, c, final) && !is_matter_of_status(s, c)) {
+        if (another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
             struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
             count_redial(t, s, c->redialed);
             raise_churn(f, s, t);
-        } else if (final || f->now - c->fin_ns >= SETTLE) {
+        } else if (how != SETTLE_RIPE || f->now - c->fin_ns >= CLOSE_SOON) {
             close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
         } else {
             s->waiting[kept++] = *c;
@@ -249,10 +255,11 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
 
     if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - w->done_ns > CLOSE_SOON) return;
     s->fin_by[class_of(w->status)]++;
-    if (s->n_waiting == WAITING) rules_settle(f, s, true);
+    if (s->n_waiting == WAITING) rules_settle(f, s, SETTLE_ALL);
     c = &s->waiting[s->n_waiting++];
     *c = (struct close_waiting){.fin_ns = w->end_ns,
                                 .received = e->received_bytes,
+                                .delivered = w->delivered,
                                 .id = w->id,
                                 .requests = w->requests,
                                 .status = w->status,
@@ -266,7 +273,7 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
 /* ---- body_not_closed and transport_per_request, by what is held ---- */
 
 struct held {
-    unsigned n, unread, read, single, small;
+    unsigned n, unread, read, single, in_buffer, in_queue;
     uint64_t recv_q;
     int64_t oldest_ns;
     struct watch *first;
@@ -285,7 +292,8 @@ static void add_held(struct held *h, struct watch *w, bool blocked) {
     h->single += w->requests == 1;
     h->unread += blocked || (w->probed && w->recv_q > 0);
     h->read += !blocked && w->probed && w->recv_q == 0;
-    h->small += !blocked && w->delivered <= SMALL_BODY;
+    h->in_buffer += !blocked && w->delivered <= own_buffer(w->subject->pub.stack);
+    h->in_queue += !blocked && w->delivered <= QUEUE_MOST;
     h->recv_q += w->recv_q;
     if (!h->first || since < h->oldest_ns) h->oldest_ns = since;
     if (!h->first) h->first = w;
@@ -385,7 +393,7 @@ static void held_connections(struct findings *f, struct subject *s, int64_t leas
         return;
     }
     /* The probe has seen them all empty, and a user-space buffer cannot hide such bodies: they were read. */
-    bool were_read = h.read == h.n && h.small == 0;
+    bool were_read = h.in_queue == 0 || (h.read == h.n && h.in_buffer == 0);
     bool may_be_unread = h.unread || !(were_read || reads_all(s->pub.stack));
     bool may_be_pools = !h.unread && h.single == h.n;
 
@@ -528,7 +536,7 @@ static void gave_up_waiting(struct findings *f, struct watch *w) {
 
     tally_set(t, NUM_WAITED_MS, ms(w->end_ns - w->request_ns));
     /* Many at once are a program that ends; those that come one after the other run out of patience. */
-    bool one_by_one = t->pub.count >= OFTEN && t->pub.last_ns - t->pub.first_ns > SETTLE;
+    bool one_by_one = t->pub.count >= OFTEN && t->pub.last_ns - t->pub.first_ns > AT_EXIT;
     tally_raise(f, t, one_by_one ? SEVERITY_WARNING : SEVERITY_INFO,
                 one_by_one ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
 }
@@ -763,7 +771,7 @@ static void resolve_old(struct findings *f, struct subject *s) {
 void rules_tick(struct findings *f, struct subject *s) {
     struct watch *w;
 
-    if (s->n_waiting) rules_settle(f, s, false);
+    if (s->n_waiting) rules_settle(f, s, SETTLE_RIPE);
     TAILQ_FOREACH (w, &s->blocked, link) {
         if (f->now - w->blocked_ns < f->conf.slow_after_ns) break;
         slow(f, w, f->now - w->blocked_ns, SEVERITY_WARNING);
@@ -773,7 +781,7 @@ void rules_tick(struct findings *f, struct subject *s) {
 }
 
 void rules_end(struct findings *f, struct subject *s) {
-    rules_settle(f, s, true);
+    rules_settle(f, s, SETTLE_END);
     held_connections(f, s, 0, HELD_LEAST_END);
     saturated(f, s);
 }
