@@ -134,14 +134,38 @@ const struct life_key *intern_key(struct intern *t, const char *scheme, const ch
     return key;
 }
 
-const struct life_client *intern_client(struct intern *t, const char *tag, const char *user_agent) {
+/* seen: the part of its text that makes this client another than the one without. */
+static struct life_client *get_client(struct intern *t, const char *tag, const char *user_agent, const char *comm,
+                                      const void *seen, size_t seen_len) {
     char text[PARTS_MAX], *end = put_part(text, tag, INTERN_CLIENT_MAX);
     end = put_part(end, user_agent, INTERN_CLIENT_MAX);
+    if (seen_len) {
+        end = put_part(end, comm, INTERN_COMM_MAX);
+        memcpy(end, seen, seen_len);
+        end += seen_len;
+    }
     struct entry *e = get(t, KIND_CLIENT, text, end);
     struct life_client *client = &e->u.client;
     client->tag = e->text;
     client->user_agent = next_part(client->tag);
     client->refs++;
+    return client;
+}
+
+const struct life_client *intern_client(struct intern *t, const char *tag, const char *user_agent) {
+    return get_client(t, tag, user_agent, "", NULL, 0);
+}
+
+const struct life_client *intern_client_seen(struct intern *t, const struct life_client *c, uint32_t pid,
+                                             const char *comm, uint64_t recv_q) {
+    const uint64_t seen[2] = {pid, recv_q};
+    bool any = pid || (comm && *comm) || recv_q != UNKNOWN_BYTES;
+    struct life_client *client = get_client(t, c->tag, c->user_agent, comm ? comm : "", seen, any ? sizeof(seen) : 0);
+    if (!any) return client;
+    client->pid = pid;
+    client->comm = comm && *comm ? next_part(client->user_agent) : NULL;
+    client->probed = recv_q != UNKNOWN_BYTES;
+    client->recv_q = client->probed ? recv_q : 0;
     return client;
 }
 

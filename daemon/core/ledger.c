@@ -102,6 +102,12 @@ void ledger_set_client(struct ledger *l, struct lifecycle *life, const char *tag
     if (before && !strcmp(before->tag, tag) && !strcmp(before->user_agent, user_agent))
         return; /* as with most requests */
     life->client = intern_client(l->texts, tag, user_agent);
+    if (before && (before->probed || before->pid || before->comm)) {
+        const struct life_client *plain = life->client;
+        life->client = intern_client_seen(l->texts, plain, before->pid, before->comm,
+                                          before->probed ? before->recv_q : UNKNOWN_BYTES);
+        intern_drop_client(l->texts, plain);
+    }
     intern_drop_client(l->texts, before);
 }
 
@@ -283,6 +289,16 @@ uint64_t ledger_next_closed(const struct ledger *l) {
 
 const struct lifecycle *ledger_closed(const struct ledger *l, uint64_t seq) {
     return seq >= l->first && seq < l->next ? l->ring[seq & (l->ring_room - 1)] : NULL;
+}
+
+void ledger_set_probed(struct ledger *l, conn_id id, uint32_t pid, const char *comm, uint64_t recv_q) {
+    const struct open_lives *o = &l->open[SIDE_DOWNSTREAM];
+    size_t at = lower_bound(o, id);
+    if (at >= o->n || o->slots[at].id != id || !o->slots[at].life) return;
+    struct lifecycle *life = o->slots[at].life;
+    const struct life_client *before = life->client ? life->client : intern_client(l->texts, "", "");
+    life->client = intern_client_seen(l->texts, before, pid, comm, recv_q);
+    intern_drop_client(l->texts, before);
 }
 
 const struct lifecycle *ledger_find(const struct ledger *l, enum side side, conn_id id) {

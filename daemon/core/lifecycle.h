@@ -105,6 +105,10 @@ struct life_key {
 };
 struct life_client {
     const char *tag, *user_agent; /* "" where there is none */
+    const char *comm;             /* its process, as the socket probe knows it; NULL: not known */
+    uint32_t pid;                 /* 0: not known */
+    bool probed;                  /* recv_q is known */
+    uint64_t recv_q;              /* bytes that lay unread in its receive queue at the last look */
     uint32_t refs;
 };
 

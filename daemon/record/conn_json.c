@@ -142,7 +142,6 @@ static void put_close(struct json_out *o, const struct lifecycle *l) {
     jo_object_end(o);
 }
 
-/* pid, comm and recv_q are the socket probe's to know. */
 static void put_client(struct json_out *o, const struct life_client *client) {
     if (!client) {
         jo_null(o);
@@ -154,11 +153,11 @@ static void put_client(struct json_out *o, const struct life_client *client) {
     JO_KEY(o, "user_agent");
     put_text(o, client->user_agent);
     JO_KEY(o, "pid");
-    jo_null(o);
+    put_count(o, client->pid, client->pid != 0);
     JO_KEY(o, "comm");
-    jo_null(o);
+    put_text(o, client->comm);
     JO_KEY(o, "recv_q");
-    jo_null(o);
+    put_count(o, client->recv_q, client->probed);
     jo_object_end(o);
 }
 

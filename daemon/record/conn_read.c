@@ -292,11 +292,18 @@ static bool read_key(const struct at *at) {
 
 static bool read_client(const struct at *at) {
     struct at client = *at;
-    const char *tag = "", *user_agent = "";
+    const char *tag = "", *user_agent = "", *comm = NULL;
+    uint64_t recv_q = UNKNOWN_BYTES;
+    uint32_t pid = 0;
     if (!get_object(at, "client", &client.object)) return false;
     if (!client.object) return true;
-    if (!get_text(&client, "client.tag", &tag) || !get_text(&client, "client.user_agent", &user_agent)) return false;
-    at->life->client = intern_client(at->r->texts, tag, user_agent);
+    if (!get_text(&client, "client.tag", &tag) || !get_text(&client, "client.user_agent", &user_agent) ||
+        !get_u32(&client, "client.pid", 0, &pid) || !get_text(&client, "client.comm", &comm) ||
+        !get_u64(&client, "client.recv_q", 0, INT64_MAX, &recv_q))
+        return false;
+    const struct life_client *plain = intern_client(at->r->texts, tag, user_agent);
+    at->life->client = intern_client_seen(at->r->texts, plain, pid, comm, recv_q);
+    intern_drop_client(at->r->texts, plain);
     return true;
 }
 

@@ -198,6 +198,41 @@ TEST(parts_do_not_run_into_each_other) {
     intern_free(&t);
 }
 
+TEST(what_the_probe_saw_of_a_client_is_one_connection_s) {
+    l = ledger_new(OBSERVER_DAEMON, 1);
+    struct lifecycle *one = ledger_open(l, SIDE_DOWNSTREAM, 1, 0), *two = ledger_open(l, SIDE_DOWNSTREAM, 2, 0);
+    ledger_set_client(l, one, "shop", "curl/8");
+    ledger_set_client(l, two, "shop", "curl/8");
+    ledger_set_probed(l, 1, 54330, "aaa", 72480);
+    CHECK(one->client != two->client && two->client->refs == 1 && one->client->refs == 1);
+    CHECK_STR(one->client->tag, "shop");
+    CHECK_STR(one->client->user_agent, "curl/8");
+    CHECK_STR(one->client->comm, "aaa");
+    CHECK_EQ(one->client->pid, 54330);
+    CHECK(one->client->probed);
+    CHECK_EQ(one->client->recv_q, 72480);
+    CHECK(!two->client->probed && !two->client->pid && !two->client->comm);
+
+    ledger_set_probed(l, 1, 0, NULL, 0); /* in place of what it was; an empty queue is known to be empty */
+    CHECK(one->client->probed && one->client->recv_q == 0 && !one->client->pid && !one->client->comm);
+    ledger_set_probed(l, 1, 7, "b", 5);
+    ledger_set_client(l, one, "shop", "curl/9"); /* another request: still the same process */
+    CHECK_STR(one->client->user_agent, "curl/9");
+    CHECK_STR(one->client->comm, "b");
+    CHECK_EQ(one->client->recv_q, 5);
+    ledger_set_client(l, one, "shop", "curl/8");
+    ledger_set_probed(l, 1, 0, "", UNKNOWN_BYTES); /* nothing is known: the client that others are too */
+    CHECK(one->client == two->client);
+
+    struct lifecycle *three = ledger_open(l, SIDE_DOWNSTREAM, 3, 0); /* no request yet */
+    ledger_set_probed(l, 3, 9, "c", UNKNOWN_BYTES);
+    CHECK_STR(three->client->tag, "");
+    CHECK_EQ(three->client->pid, 9);
+    CHECK(!three->client->probed);
+    ledger_set_probed(l, 4, 9, "c", 1); /* nobody has this id */
+    ledger_free(&l);
+}
+
 TEST(a_peers_texts_are_cut) {
     static char huge[100000];
     memset(huge, 'x', sizeof(huge) - 1);

@@ -5,6 +5,8 @@
 #include "tap.h"
 
 static const struct life_key a_key = {.scheme = "http", .addr = "api.example:8080", .proxy = ""};
+static const struct life_client a_probed_client = {
+    .tag = "checkout", .user_agent = "", .comm = "aaa", .pid = 54330, .probed = true, .recv_q = 72480};
 static const struct life_client a_client = {.tag = "checkout", .user_agent = "Go-http-client/1.1"};
 
 static struct json_out o;
@@ -218,6 +220,12 @@ TEST(what_is_read_and_written_again_is_the_same_text) {
     check_round_trip(&l, &with);
     l.tls_cipher = "TLS_AES_256_GCM_SHA384";
     check_round_trip(&l, &with);
+    l.client = &a_probed_client;
+    check_round_trip(&l, &with);
+    char *text = written(&l, &with);
+    CHECK(strstr(text, "\"client\":{\"tag\":\"checkout\",\"user_agent\":null,\"pid\":54330,\"comm\":\"aaa\","
+                       "\"recv_q\":72480}") != NULL);
+    free(text);
     lifecycle_clear(&l);
     for (unsigned n = 0; n < 7; n++) { /* open, in every state */
         l = (struct lifecycle){.id = 9, .known = KNOW_ALL, .body_announced = UNKNOWN_BYTES};
@@ -379,6 +387,7 @@ TEST(a_wrong_field_is_named_with_its_line) {
         {"\"key\":[]", "key: expected an object, found []"},
         {"\"key\":{\"host\":5}", "key.host: expected a string, found 5"},
         {"\"client\":{\"tag\":5}", "client.tag: expected a string, found 5"},
+        {"\"client\":{\"recv_q\":-1}", "client.recv_q: expected a count, found -1"},
         {"\"tls\":{}", "tls.version: expected a value, found nothing"},
         {"\"tls\":{\"version\":[]}", "tls.version: expected a string"},
         {"\"last_body\":5", "last_body: expected an object"},
