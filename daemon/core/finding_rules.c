@@ -280,9 +280,12 @@ struct held {
     uint32_t pid;
 };
 
-static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least) {
+/* `passed_over`: a new one was opened while this one could have been used. The newest held connections have not seen
+ * that yet; they count where others prove the habit. */
+static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least,
+                    bool passed_over) {
     int64_t since = w->state == WATCH_BLOCKED ? w->blocked_ns : w->done_ns;
-    return f->now - since >= least && s->last_open_ns >= since + RACE;
+    return f->now - since >= least && (!passed_over || s->last_open_ns >= since + RACE);
 }
 
 static void add_held(struct held *h, struct watch *w, bool blocked) {
@@ -300,15 +303,15 @@ static void add_held(struct held *h, struct watch *w, bool blocked) {
     if (w->pid) h->pid = w->pid;
 }
 
-static void see_held(const struct findings *f, const struct subject *s, int64_t least, struct held *h) {
+static void see_held(const struct findings *f, const struct subject *s, int64_t least, bool passed_over, struct held *h) {
     struct watch *w;
 
     *h = (struct held){0};
     TAILQ_FOREACH (w, &s->blocked, link) {
-        if (is_held(f, s, w, least)) add_held(h, w, true);
+        if (is_held(f, s, w, least, passed_over)) add_held(h, w, true);
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, least)) break; /* and none of those behind it */
+        if (!is_held(f, s, w, least, passed_over)) break; /* and none of those behind it */
         add_held(h, w, false);
     }
 }
@@ -317,12 +320,12 @@ static void count_held(struct findings *f, struct subject *s, struct tally *t, i
     struct watch *w;
 
     TAILQ_FOREACH (w, &s->blocked, link) {
-        if (!is_held(f, s, w, least) || w->counted_held) continue;
+        if (!is_held(f, s, w, least, false) || w->counted_held) continue;
         w->counted_held = true;
         tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, least)) break;
+        if (!is_held(f, s, w, least, false)) break;
         if (w->counted_held || (single_only && w->requests != 1)) continue;
         w->counted_held = true;
         tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
@@ -385,13 +388,14 @@ static void held_connections(struct findings *f, struct subject *s, int64_t leas
     bool more_than_needed = s->n_open > subject_peak(s) + 1;
 
     if (!is_client(s)) return;
-    see_held(f, s, least, &h);
+    see_held(f, s, least, true, &h);
     s->held = 0;
     if (!(h.unread || (h.n >= enough && more_than_needed))) {
         held_resolved(f, s, FINDING_BODY_NOT_CLOSED);
         held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
         return;
     }
+    see_held(f, s, least, false, &h);
     /* The probe has seen them all empty, and a user-space buffer cannot hide such bodies: they were read. */
     bool were_read = h.in_queue == 0 || (h.read == h.n && h.in_buffer == 0);
     bool may_be_unread = h.unread || !(were_read || reads_all(s->pub.stack));
