@@ -36,7 +36,7 @@ def test_findings_of_a_capture(truth):
     got = findings(CAPTURES / known["file"])
     kinds = {f["kind"] for f in got}
     for f in got:
-        check(f, "connleak.finding/1")
+        check(f, "connleak.finding-1")
     assert {f["id"] for f in expect["findings"]} <= kinds
     assert not kinds & set(expect["must_not"])
     allowed = {f["id"] for f in expect["findings"]} | set(expect["also_acceptable"]) | ALSO_TRUE.get(truth.stem, set())
