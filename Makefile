@@ -54,7 +54,7 @@ ALL_CFLAGS  = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP -Idaemon 
 ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLAGS)
 
 # One library a room; arrows go down only (README, "The map").
-ROOMS := core log record io admin
+ROOMS := core whatif log record io admin
 PROBES := wire capture crosscheck sockdiag
 room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
@@ -79,6 +79,7 @@ endif
 LIBCORE   := $(B)/libcore.a
 LIBWIRE   := $(B)/libwire.a
 LIBRECORD := $(B)/librecord.a
+LIBWHATIF := $(B)/libwhatif.a
 LIBIO     := $(B)/libio.a
 LIBSOCKDIAG := $(B)/libsockdiag.a
 LIBCONF   := $(B)/libconf.a
@@ -87,6 +88,7 @@ LIBCONF   := $(B)/libconf.a
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
+$(LIBWHATIF): $(call obj,$(call room_src,whatif))
 $(LIBRECORD): $(call obj,$(call room_src,record) $(call room_src,log))
 $(LIBCONF):   $(call obj,daemon/conf.c daemon/conf_values.c daemon/conf_check.c daemon/access.c)
 $(LIBIO):     $(call obj,$(call room_src,io))
@@ -96,11 +98,11 @@ $(B)/%.a:
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBCORE)
+$(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 
@@ -116,9 +118,9 @@ $(B)/llhttp/%.o: $(LLHTTP)/%.c Makefile
 
 # Tests: C programs that print TAP and link the pure rooms only.
 TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_*.c tests/prop/t_*.c))
-$(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE)
+$(B)/tests/%: $(B)/tests/%.o $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) $(TEST_LIBS) -ljansson -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBCONF) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE) $(CORE_LIBS) $(CONF_LIBS) $(TEST_LIBS) -ljansson -lpthread
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/tools
 $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_vectors_*.c)): $(addprefix $(B)/tests/tools/,sim.o sim_net.o sim_caller.o)

@@ -16,7 +16,7 @@ static const struct command {
     {"analyze", "what a capture says about connection reuse and leaks", analyze_main},
     {"crosscheck", "compare a capture with the daemon's ledger", crosscheck_main},
     {"replay", "", NULL},
-    {"whatif", "", NULL},
+    {"whatif", "what other limits would have done, and which to set", whatif_main},
     {"sockets", "what lies unread in which connection, and whose it is", sockets_main},
     {"resets", "", NULL},
     {"run", "", NULL},

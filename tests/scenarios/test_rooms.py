@@ -48,7 +48,7 @@ def undefined(*archives):
     return {re.sub(r"^__(\w+)_chk$", r"\1", name) for name in need - have}
 
 
-@pytest.mark.parametrize("archives", [["libcore.a"], ["libwire.a", "libcore.a"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("archives", [["libcore.a"], ["libwire.a", "libcore.a"], ["libwhatif.a", "libcore.a"]], ids=lambda a: a[0])
 def test_pure_rooms_do_no_io_and_read_no_clock(archives):
     assert undefined(*archives) - PURE == set()
 
@@ -58,8 +58,9 @@ CORE = {"daemon/core", "daemon/core/tbl"}
 BELOW = {
     "daemon/core": CORE,
     "daemon/core/tbl": set(),
+    "daemon/whatif": CORE,
     "daemon/log": CORE,
-    "daemon/record": CORE,
+    "daemon/record": CORE | {"daemon/whatif"},
     "daemon/io": CORE | {"daemon/log", "daemon/record", "daemon"},
     "daemon/admin": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon"},
     "daemon": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon/admin"},
@@ -67,6 +68,7 @@ BELOW = {
     "probes/wire/tbl": set(),
     "probes/capture": CORE | {"probes/wire", "daemon/record"},
     "probes/crosscheck": CORE | {"probes/wire", "probes/capture", "daemon/record"},
+    "probes/whatif": CORE | {"daemon/whatif", "daemon/record", "probes/wire", "probes/capture"},
     "probes/sockdiag": CORE | {"daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
 }
@@ -79,7 +81,7 @@ ONLY_IN = {
     r"ini\.h|crypt\.h": {"daemon"},
     r"systemd/": {"daemon", "daemon/io"},
     r"sys/socket\.h|netinet/|unistd\.h|fcntl\.h|time\.h|sys/time\.h|stdio\.h": {
-        room for room in BELOW if room not in ("daemon/core", "probes/wire")},
+        room for room in BELOW if room not in ("daemon/core", "daemon/whatif", "probes/wire")},
 }
 
 
