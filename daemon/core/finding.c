@@ -433,7 +433,7 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
     direct_request(s, w->host);
     w->status = 0;
     w->delivered = 0;
-    w->responded = w->bodyless = w->retried = w->counted_held = false;
+    w->responded = w->bodyless = w->retried = w->counted_held = w->counted_single = false;
     w->unread_since_ns = 0;
     w->recv_q = 0;
     w->requests++;

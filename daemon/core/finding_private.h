@@ -58,7 +58,8 @@ struct watch {
     uint8_t side, state, host, method;
     bool responded; /* the head of the response under way came */
     bool no_reuse, bodyless, http10, proxied, retried;
-    bool probed, counted_held, counted_slow;
+    bool probed, counted_slow;
+    bool counted_held, counted_single; /* as body_not_closed, as transport_per_request: once each */
     bool was_idle, was_opaque; /* when it ended */
 };
 

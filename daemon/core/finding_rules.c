@@ -316,33 +316,38 @@ static void see_held(const struct findings *f, const struct subject *s, int64_t 
     }
 }
 
-static void count_held(struct findings *f, struct subject *s, struct tally *t, int64_t least, bool single_only) {
+static void count_held(struct findings *f, struct subject *s, int64_t least) {
     struct watch *w;
 
     TAILQ_FOREACH (w, &s->blocked, link) {
         if (!is_held(f, s, w, least, false) || w->counted_held) continue;
         w->counted_held = true;
-        tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
+        tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
     TAILQ_FOREACH (w, &s->idle, link) {
         if (!is_held(f, s, w, least, false)) break;
-        if (w->counted_held || (single_only && w->requests != 1)) continue;
+        if (w->counted_held) continue;
         w->counted_held = true;
-        tally_count(f, s, (enum finding_kind)t->pub.kind, last_of(w));
+        tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
 }
 
-static void forget_counted(struct subject *s) {
+static void count_single(struct findings *f, struct subject *s, int64_t least) {
     struct watch *w;
-    TAILQ_FOREACH (w, &s->idle, link) w->counted_held = false;
-    TAILQ_FOREACH (w, &s->blocked, link) w->counted_held = false;
+
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least, false)) break;
+        if (w->counted_single || w->requests != 1) continue;
+        w->counted_single = true;
+        tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
+    }
 }
 
 static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, int64_t least,
                             bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_BODY_NOT_CLOSED);
 
-    count_held(f, s, t, least, false);
+    count_held(f, s, least);
     tally_set(t, NUM_HELD, h->n);
     tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
     tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
@@ -362,8 +367,7 @@ static void held_per_request(struct findings *f, struct subject *s, const struct
                              bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_TRANSPORT_PER_REQUEST);
 
-    if (ambiguous) forget_counted(s); /* body_not_closed has counted them */
-    count_held(f, s, t, least, true);
+    count_single(f, s, least);
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
     tally_set(t, NUM_OPEN, s->n_open);
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_BODY_NOT_CLOSED);

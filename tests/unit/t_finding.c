@@ -402,6 +402,7 @@ TEST(small_leaks_and_a_transport_per_request_look_the_same_and_both_are_named) {
     CHECK_EQ(a ? a->confidence : 9, CONFIDENCE_SUSPECTED);
     CHECK_EQ(a ? a->number[NUM_HELD] : 0, 10);
     CHECK_EQ(a ? a->count : 0, 10);
+    CHECK_EQ(b ? b->count : 0, 10); /* once each, however often it is looked at */
     CHECK_EQ(a ? a->number[NUM_OPENS_SINCE] : 0, 9);
     CHECK_EQ(findings_held(f), 10);
     end();
