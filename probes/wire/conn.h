@@ -286,7 +286,7 @@ void transcript_window(struct conn *c, unsigned from, int64_t at_ns, uint64_t ed
 struct wire_transcript *transcript_end(struct conn *c); /* the caller's */
 
 /* events.c: NULL where nobody wants them. Fill in what else is known. */
-struct wire_event *event_add(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
+struct wire_event *happened(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
                              uint64_t packet);
 
 /* record.c */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-struct wire_event *event_add(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
+struct wire_event *happened(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
                              uint64_t packet) {
     struct wire_event *e;
 

@@ -328,7 +328,7 @@ static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_
 
 static void say_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message, bool closes,
                         const struct piece *p) {
-    struct wire_event *e = event_add(w, c, WIRE_REQUEST, p->at_ns, p->packet);
+    struct wire_event *e = happened(w, c, WIRE_REQUEST, p->at_ns, p->packet);
 
     if (!e) return;
     memcpy(e->method, message + head->method.off, head->method.len < 8 ? head->method.len : 8);
@@ -374,7 +374,7 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
 /* `packet`: of the last byte; 0: it ended with the stream. */
 static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at_ns, uint64_t packet) {
     struct kept_exchange *x = answering(c);
-    struct wire_event *e = event_add(w, c, WIRE_DONE, at_ns, packet);
+    struct wire_event *e = happened(w, c, WIRE_DONE, at_ns, packet);
 
     if (e) e->bytes = at - c->response_at;
 
@@ -394,7 +394,7 @@ static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at
 }
 
 static void say_response(struct wire *w, struct conn *c, const struct h1_head *head, bool closes, const struct piece *p) {
-    struct wire_event *e = event_add(w, c, WIRE_RESPONSE, p->at_ns, p->packet);
+    struct wire_event *e = happened(w, c, WIRE_RESPONSE, p->at_ns, p->packet);
 
     if (!e) return;
     e->bytes = c->announced;
@@ -445,7 +445,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
         end_response(w, c, ends, p->at_ns, p->packet);
         c->tunnelled = true;
         c->idle_since_ns = 0;
-        event_add(w, c, WIRE_OPAQUE, p->at_ns, p->packet);
+        happened(w, c, WIRE_OPAQUE, p->at_ns, p->packet);
         go_opaque(w, c);
         return;
     }

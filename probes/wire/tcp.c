@@ -259,12 +259,12 @@ static void take_window(struct wire *w, struct conn *c, unsigned from, const str
         if (!d->zero_since_ns) {
             d->zero_since_ns = s->at_ns ? s->at_ns : 1;
             history_count(c, from, 'W', ++d->zero_windows);
-            if (from == c->client) event_add(w, c, WIRE_BLOCKED, s->at_ns, s->packet);
+            if (from == c->client) happened(w, c, WIRE_BLOCKED, s->at_ns, s->packet);
         }
     } else if (d->zero_since_ns) {
         d->zero_ns += s->at_ns > d->zero_since_ns ? s->at_ns - d->zero_since_ns : 0;
         d->zero_since_ns = 0;
-        if (from == c->client) event_add(w, c, WIRE_FLOWING, s->at_ns, s->packet);
+        if (from == c->client) happened(w, c, WIRE_FLOWING, s->at_ns, s->packet);
     }
     window = (uint32_t)s->window << (s->flags & TCP_SYN || d->scale == WIRE_NO_SCALE ? 0 : d->scale);
     if (window > d->window_max) d->window_max = window;
@@ -344,7 +344,7 @@ static void first_end(struct wire *w, struct conn *c, unsigned from, enum close_
     c->close_how = (uint8_t)how;
     c->close_packet = s->packet;
     c->upload_cut = c->dir[c->client].reading == READ_LENGTH || c->dir[c->client].reading == READ_CHUNKED;
-    struct wire_event *e = event_add(w, c, WIRE_ENDING, s->at_ns, s->packet);
+    struct wire_event *e = happened(w, c, WIRE_ENDING, s->at_ns, s->packet);
     if (!e) return;
     e->by_client = from == c->client;
     e->how = (uint8_t)how;

@@ -184,7 +184,7 @@ static uint32_t begin(struct wire *w, unsigned from, const struct wire_segment *
         c->requests_lost = c->responses_lost = true;
     }
     if (w->limits.transcript_bytes) transcript_begin(w, c);
-    event_add(w, c, WIRE_OPENED, s->at_ns, s->packet);
+    happened(w, c, WIRE_OPENED, s->at_ns, s->packet);
     table_add(w, index);
     if (++w->totals.open > w->totals.open_peak) w->totals.open_peak = w->totals.open;
     return index;
