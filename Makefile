@@ -55,14 +55,14 @@ ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLA
 
 # One library a room; arrows go down only (README, "The map").
 ROOMS := core whatif log record io admin
-PROBES := wire capture crosscheck sockdiag
+PROBES := wire capture crosscheck sockdiag replay
 room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 
 CONF_LIBS   := -linih -lcrypt
 DAEMON_LIBS := -levent -levent_extra -levent_openssl -lssl -lcrypto -ljansson $(CONF_LIBS) -lsystemd -lpthread
-PROBE_LIBS  := -lpcap -ljansson -lz -lpthread
+PROBE_LIBS  := -levent_core -lpcap -ljansson -lz -lpthread
 
 HAVE_LIBLLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo 1)
 ifeq ($(HAVE_LIBLLHTTP),1)
@@ -102,7 +102,7 @@ $(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBC
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif) $(call probe_src,replay)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 

@@ -3,6 +3,7 @@
 
 #include "core/ident.h"
 #include "crosscheck/crosscheck.h"
+#include "replay/replay.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ static const struct command {
 } commands[] = {
     {"analyze", "what a capture says about connection reuse and leaks", analyze_main},
     {"crosscheck", "compare a capture with the daemon's ledger", crosscheck_main},
-    {"replay", "", NULL},
+    {"replay", "play a capture's clients against a proxy, and compare", replay_main},
     {"whatif", "what other limits would have done, and which to set", whatif_main},
     {"sockets", "what lies unread in which connection, and whose it is", sockets_main},
     {"resets", "", NULL},
@@ -36,7 +37,7 @@ static void help(FILE *to) {
     fputs("\n"
           "connleak COMMAND --help says more about each; see also connleak(1).\n"
           "Exit codes: 0 fine; 1 failed while running; 2 usage or input error; 3 a crosscheck\n"
-          "disagreed.\n",
+          "disagreed, or a replay differed.\n",
           to);
 }
 

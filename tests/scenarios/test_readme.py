@@ -175,7 +175,7 @@ def test_settings_that_are_refused(setting):
 
 
 def test_commands_that_are_refused():
-    commands = re.findall(r"`(?:connleak )?([a-z]+)`", re.search(r"`connleak replay`.*", REFUSED)[0])
+    commands = re.findall(r"`(?:connleak )?([a-z]+)`", re.search(r"- `connleak [a-z]+`.*", REFUSED)[0])
     assert set(commands) == set(re.findall(r'^    \{"([a-z]+)", "", NULL\}', read("probes/main.c"), re.M))
     for command in commands:
         done = subprocess.run([CONNLEAK, command], capture_output=True, text=True, timeout=30)

@@ -70,10 +70,11 @@ BELOW = {
     "probes/crosscheck": CORE | {"probes/wire", "probes/capture", "daemon/record"},
     "probes/whatif": CORE | {"daemon/whatif", "daemon/record", "probes/wire", "probes/capture"},
     "probes/sockdiag": CORE | {"daemon/record"},
-    "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
+    "probes/replay": CORE | {"probes/wire", "probes/capture", "daemon/record"},
+    "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "daemon/record"},
 }
 ONLY_IN = {
-    r"event2?/|event\.h": {"daemon/io", "daemon/admin", "daemon"},
+    r"event2?/|event\.h": {"daemon/io", "daemon/admin", "daemon", "probes/replay"},
     r"openssl/": {"daemon/io"},
     r"pcap(/|\.h)": {"probes/capture"},
     r"jansson\.h": {"daemon/record", "daemon/admin"},

@@ -1,0 +1,77 @@
+/* The captured ledger beside the replayed one: connection by connection, did the same happen?
+ *
+ * Both sides are records of the wire analyser, so that the comparison has one rule for
+ * each field. A difference that the proxy's own place between client and origin explains
+ * is named and does not count as one. */
+#ifndef CONNLEAK_REPLAY_OUTCOME_H
+#define CONNLEAK_REPLAY_OUTCOME_H
+
+#include "run.h"
+
+enum verdict {
+    VERDICT_SAME,
+    VERDICT_EXPLAINED, /* differs where a proxy in between has to */
+    VERDICT_DIFFERENT,
+    VERDICT_PARTIAL,    /* the capture shows a part of it; what was played went well */
+    VERDICT_NOT_PLAYED, /* there is nothing that could be played: plan_gap says why */
+    N_VERDICTS
+};
+
+/* X(symbol, name) */
+#define VERDICT_FIELDS(X)                                                                                              \
+    X(REQUESTS, "requests")                                                                                            \
+    X(RESPONSES, "responses")                                                                                          \
+    X(REUSED, "reused")                                                                                                \
+    X(STATUS, "status")                                                                                                \
+    X(EARLY, "early_close")                                                                                            \
+    X(CLOSE_BY, "close.by")                                                                                            \
+    X(CLOSE_HOW, "close.how")                                                                                          \
+    X(RST_SENT, "rst_sent")
+enum verdict_field {
+#define X(sym, name) FIELD_##sym,
+    VERDICT_FIELDS(X)
+#undef X
+    N_FIELDS
+};
+
+enum verdict_cause {
+    CAUSE_NONE,
+    CAUSE_PROXY_KEPT,       /* the origin ended its connection; the proxy keeps its client's */
+    CAUSE_DATA_AFTER_CLOSE, /* RST for bytes that came after close(): no socket is told of it */
+    CAUSE_PROXY_ANSWERED,   /* the origin broke its answer off, or gave none: the proxy answers in its place, or ends */
+    CAUSE_PROXY_ENDED,      /* the same, told by the end of the connection */
+    CAUSE_LEFT_BEFORE,      /* the answer came when the client had left: no socket is told of it */
+    CAUSE_CLOSE_RACE,       /* both ends close after such an answer, whoever is first */
+    CAUSE_NOT_SEEN,         /* the capture does not know it */
+    N_CAUSES
+};
+
+struct difference {
+    uint8_t field, cause;
+    uint64_t captured, replayed;
+};
+
+struct conn_outcome {
+    enum verdict verdict;
+    enum client_trouble trouble;
+    uint32_t n;
+    struct difference diff[N_FIELDS];
+};
+
+struct outcomes {
+    struct conn_outcome *conns;
+    uint32_t count[N_VERDICTS];
+};
+
+void outcomes_make(struct outcomes *v, const struct run *r);
+void outcomes_free(struct outcomes *v);
+
+const char *verdict_name(enum verdict v);
+const char *verdict_field_name(enum verdict_field f);
+const char *verdict_cause_name(enum verdict_cause c); /* NULL for CAUSE_NONE */
+const char *verdict_cause_text(enum verdict_cause c);
+
+/* A value of a field in words. */
+const char *verdict_value(enum verdict_field f, uint64_t value, char buf[24]);
+
+#endif

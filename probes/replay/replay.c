@@ -1,0 +1,302 @@
+#include "replay.h"
+
+#include "report.h"
+
+#include "capture/feed.h"
+#include "commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char usage_text[] =
+    "Usage: connleak replay FILE --proxy HOST:PORT [--origin stub|live] [--speed N|max]\n"
+    "                       [--pace] [--unsafe-methods] [--json]\n"
+    "\n"
+    "Plays the clients of a capture against a proxy: when each connected, what it sent, how\n"
+    "much of each answer it took and how it ended. Then the captured connections and the\n"
+    "replayed ones are held against each other.\n"
+    "\n"
+    "  --proxy HOST:PORT  the proxy to play against; unix:PATH for a Unix socket\n"
+    "  --origin stub      the origins are played too, with the captured answers (default)\n"
+    "  --origin live      requests go to the real origins; safe methods alone\n"
+    "  --unsafe-methods   with --origin live: the others too, POST and DELETE for instance\n"
+    "  --speed N          N times as fast as captured (1); max: as fast as order allows\n"
+    "  --pace             answers come as slowly as they did (not with --speed max)\n"
+    "  --json             one object, connleak.replay/1\n"
+    "\n"
+    "Exit code: 0 the same happened, 3 it did not, 2 usage or input, 1 failed while running.\n";
+
+struct options {
+    const char *file, *proxy;
+    struct run_options run;
+    bool unsafe, json;
+};
+
+static int complain(const char *what, const char *why) {
+    fprintf(stderr, "connleak replay: %s%s%s\n", what, *why ? ": " : "", why);
+    return EXIT_USAGE;
+}
+
+/* --- Options ------------------------------------------------------------------------ */
+
+static bool parse_speed(const char *text, double *out) {
+    char *end;
+
+    if (!strcmp(text, "max")) {
+        *out = 0;
+        return true;
+    }
+    *out = strtod(text, &end);
+    return *text && !*end && *out >= 0.001 && *out <= 1e6;
+}
+
+static int parse_options(int argc, char **argv, struct options *o) {
+    enum { OPT_PROXY = 256, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_JSON, OPT_HELP };
+    static const struct option long_options[] = {
+        {"proxy", required_argument, NULL, OPT_PROXY},  {"origin", required_argument, NULL, OPT_ORIGIN},
+        {"speed", required_argument, NULL, OPT_SPEED},  {"pace", no_argument, NULL, OPT_PACE},
+        {"unsafe-methods", no_argument, NULL, OPT_UNSAFE}, {"json", no_argument, NULL, OPT_JSON},
+        {"help", no_argument, NULL, OPT_HELP},          {NULL, 0, NULL, 0}};
+    int opt;
+
+    o->run.speed = 1;
+    optind = 1;
+    while ((opt = getopt_long(argc, argv, "-h", long_options, NULL)) != -1) {
+        switch (opt) {
+        case 1:
+            if (o->file) return complain("one FILE at a time, found also", optarg);
+            o->file = optarg;
+            break;
+        case OPT_PROXY:
+            o->proxy = optarg;
+            break;
+        case OPT_ORIGIN:
+            if (strcmp(optarg, "live") && strcmp(optarg, "stub"))
+                return complain("--origin: expected stub or live, found", optarg);
+            o->run.live = !strcmp(optarg, "live");
+            break;
+        case OPT_SPEED:
+            if (!parse_speed(optarg, &o->run.speed))
+                return complain("--speed: expected max or a number from 0.001 to 1000000, found", optarg);
+            break;
+        case OPT_PACE:
+            o->run.pace = true;
+            break;
+        case OPT_UNSAFE:
+            o->unsafe = true;
+            break;
+        case OPT_JSON:
+            o->json = true;
+            break;
+        case OPT_HELP:
+        case 'h':
+            fputs(usage_text, stdout);
+            return -1;
+        default:
+            fputs("connleak replay --help says more\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    for (; optind < argc; optind++) { /* behind "--" */
+        if (o->file) return complain("one FILE at a time, found also", argv[optind]);
+        o->file = argv[optind];
+    }
+    if (!o->file) return complain("a FILE is needed; connleak replay --help says more", "");
+    if (!o->proxy) return complain("--proxy HOST:PORT is needed; connleak replay --help says more", "");
+    if (o->run.pace && o->run.speed == 0) return complain("--pace needs a time, and --speed max has none", "");
+    if (o->run.pace && o->run.live) return complain("--pace is for --origin stub: a live origin has its own", "");
+    if (o->unsafe && !o->run.live) return complain("--unsafe-methods is for --origin live: a stub is never harmed", "");
+    return EXIT_FINE;
+}
+
+/* "host:port", "[v6]:port", ":port" or "unix:path" into an address. */
+static bool find_proxy(const char *text, struct run_options *o, char error[256]) {
+    const char *colon = strrchr(text, ':');
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    char host[256];
+    size_t len;
+    int err;
+
+    if (!strncmp(text, "unix:", 5)) {
+        struct sockaddr_un *un = (struct sockaddr_un *)&o->proxy;
+        if (!text[5] || strlen(text + 5) >= sizeof un->sun_path) {
+            snprintf(error, 256, "--proxy: expected unix:PATH of up to %zu bytes", sizeof un->sun_path - 1);
+            return false;
+        }
+        un->sun_family = AF_UNIX;
+        strcpy(un->sun_path, text + 5);
+        o->proxy_len = sizeof *un;
+        return true;
+    }
+    len = colon ? (size_t)(colon - text) : 0;
+    if (!colon || !colon[1] || len >= sizeof host) {
+        snprintf(error, 256, "--proxy: expected HOST:PORT, found %.100s", text);
+        return false;
+    }
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') text++, len -= 2;
+    memcpy(host, text, len);
+    host[len] = 0;
+    err = getaddrinfo(len ? host : "127.0.0.1", colon + 1, &hints, &list);
+    if (err) {
+        snprintf(error, 256, "--proxy %.100s: %s", text, gai_strerror(err));
+        return false;
+    }
+    memcpy(&o->proxy, list->ai_addr, list->ai_addrlen);
+    o->proxy_len = list->ai_addrlen;
+    freeaddrinfo(list);
+    return true;
+}
+
+/* --- The capture --------------------------------------------------------------------- */
+
+static bool read_capture(struct plan *p, struct capture *c) {
+    struct wire_limits limits = WIRE_LIMITS_DEFAULT;
+    struct feed_counts counts = {0};
+    struct capture_source source;
+    struct wire_record *r;
+    enum capture_step step;
+    struct wire *w;
+
+    limits.transcript_bytes = PLAN_BYTES_MAX;
+    w = wire_new(&limits);
+    do {
+        step = feed_some(c, w, &counts);
+        while ((r = wire_next(w))) plan_add(p, r);
+    } while (step != CAPTURE_END);
+    wire_finish(w);
+    while ((r = wire_next(w))) plan_add(p, r);
+    wire_free(&w);
+    capture_source(c, 0, &source);
+    if (source.last_ns > p->end_ns) p->end_ns = source.last_ns;
+    if (*source.fault) complain(source.path, source.fault);
+    if (counts.unsupported) complain(source.path, "has packets of a link type that cannot be read");
+    if (p->n_conns) return true;
+    complain(source.path, "there is no TCP connection in it");
+    return false;
+}
+
+/* --- Running ------------------------------------------------------------------------- */
+
+static struct run *running; /* for the signal handler */
+
+static void on_signal(int sig) {
+    (void)sig;
+    running->stopped = true;
+    event_base_loopbreak(running->base);
+}
+
+/* Two descriptors for each connection, and the proxy's own are in another process. */
+static void raise_descriptors(void) {
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= l.rlim_max) return;
+    l.rlim_cur = l.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static void announce(const struct plan *p, const struct options *o) {
+    uint64_t requests = 0, unsafe = 0;
+
+    for (uint32_t i = 0; i < p->n_conns; i++)
+        for (uint32_t k = 0; k < p->conns[i].n_exchanges && p->conns[i].played; k++) {
+            requests++;
+            unsafe += !p->exchanges[p->conns[i].first_exchange + k].is_safe;
+        }
+    fprintf(stderr, "connleak replay: %llu requests go to live origins through %s:", (unsigned long long)requests,
+            o->proxy);
+    for (uint32_t i = 0; i < p->n_origins; i++)
+        fprintf(stderr, "%s %s (%u)", i ? "," : "", p->origins[i].authority, p->origins[i].n_exchanges);
+    fprintf(stderr, "; %llu with methods that may change something\n", (unsigned long long)unsafe);
+    if (p->by_gap[PLAN_UNSAFE])
+        fprintf(stderr, "connleak replay: %u connections are cut before their first unsafe method (--unsafe-methods)\n",
+                p->by_gap[PLAN_UNSAFE]);
+}
+
+static int64_t now(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return SEC(t.tv_sec) + t.tv_nsec;
+}
+
+static int play(const struct options *o, struct run *r, struct capture *c) {
+    struct outcomes outcomes = {0};
+    const char **live = NULL;
+    char error[256];
+    int64_t begun;
+    int code = EXIT_FAILED;
+
+    plan_finish(r->plan, o->run.live && !o->unsafe);
+    if (o->run.live) {
+        announce(r->plan, o);
+        live = calloc(r->plan->n_origins + (size_t)1, sizeof *live);
+        if (!live) abort();
+        for (uint32_t i = 0; i < r->plan->n_origins; i++) live[i] = r->plan->origins[i].authority;
+        plan_address(r->plan, live);
+    } else {
+        r->stub = stub_new(r, error);
+        if (!r->stub) {
+            complain(error, "");
+            return code;
+        }
+        plan_address(r->plan, stub_authorities(r->stub));
+    }
+    begun = now();
+    running = r;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    if (!run_play(r)) {
+        complain("interrupted", "");
+    } else {
+        witness_finish(r->witness);
+        outcomes_make(&outcomes, r);
+        struct replay_report report = {r, &outcomes, c, o->file, o->proxy, now() - begun};
+        if (o->json)
+            replay_json(stdout, &report);
+        else
+            replay_text(stdout, &report);
+        code = outcomes.count[VERDICT_DIFFERENT] ? EXIT_DISAGREED : EXIT_FINE;
+        if (fflush(stdout) || ferror(stdout)) {
+            complain("stdout", strerror(errno));
+            code = EXIT_FAILED;
+        }
+    }
+    client_close_all(r);
+    outcomes_free(&outcomes);
+    free(live);
+    return code;
+}
+
+int replay_main(int argc, char **argv) {
+    struct options o = {0};
+    struct plan plan = {0};
+    struct run r = {.plan = &plan};
+    struct capture *c = NULL;
+    char error[CAPTURE_TEXT > 256 ? CAPTURE_TEXT : 256];
+    int code = parse_options(argc, argv, &o);
+
+    if (code != EXIT_FINE) return code < 0 ? EXIT_FINE : code;
+    if (!find_proxy(o.proxy, &o.run, error) || !(c = capture_open(&o.file, 1, error))) return complain(error, "");
+    raise_descriptors();
+    r.options = o.run;
+    r.base = event_base_new();
+    if (!r.base) abort();
+    code = read_capture(&plan, c) ? play(&o, &r, c) : EXIT_USAGE;
+    stub_free(&r.stub);
+    witness_free(&r.witness);
+    free(r.clients);
+    free(r.buffer);
+    plan_clear(&plan);
+    event_base_free(r.base);
+    capture_close(&c);
+    return code;
+}

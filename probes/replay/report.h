@@ -1,0 +1,22 @@
+/* What a replay says when it is over. */
+#ifndef CONNLEAK_REPLAY_REPORT_H
+#define CONNLEAK_REPLAY_REPORT_H
+
+#include "outcome.h"
+
+#include "capture/capture.h"
+
+#include <stdio.h>
+
+struct replay_report {
+    const struct run *run;
+    const struct outcomes *outcomes;
+    const struct capture *capture;
+    const char *file, *proxy;
+    int64_t took_ns;
+};
+
+void replay_text(FILE *out, const struct replay_report *r);
+void replay_json(FILE *out, const struct replay_report *r); /* connleak.replay/1 */
+
+#endif
