@@ -55,7 +55,7 @@ ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLA
 
 # One library a room; arrows go down only (README, "The map").
 ROOMS := core whatif log record io admin
-PROBES := wire capture crosscheck sockdiag replay
+PROBES := wire capture crosscheck sockdiag replay explain
 room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
@@ -102,7 +102,7 @@ $(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBC
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif) $(call probe_src,replay)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif) $(call probe_src,replay) $(call probe_src,explain)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 
@@ -144,6 +144,9 @@ CAPTURE_TESTS   := $(addprefix $(B)/tests/,unit/t_link unit/t_capture_file fuzz/
 $(CAPTURE_TESTS): $(CAPTURE_READERS)
 $(CAPTURE_TESTS): TEST_LIBS := -lpcap -lz
 $(addprefix $(B)/tests/,unit/t_sockdiag fuzz/f_sockdiag): $(call obj,$(addprefix probes/sockdiag/,sockdiag.c answer.c owner.c verdict.c))
+
+# All words, for the manual and for their test.
+$(B)/tests/tools/tables_text $(B)/tests/unit/t_words: $(B)/probes/explain/words.o
 
 fuzzers: $(FUZZERS)
 

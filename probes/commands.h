@@ -8,5 +8,6 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DISAGREED = 3, EXIT_
 int analyze_main(int argc, char **argv);
 int sockets_main(int argc, char **argv);
 int whatif_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 
 #endif

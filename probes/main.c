@@ -22,7 +22,7 @@ static const struct command {
     {"resets", "", NULL},
     {"run", "", NULL},
     {"top", "", NULL},
-    {"explain", "", NULL},
+    {"explain", "what a word or a log's message means, and what to do", explain_main},
 };
 
 static void help(FILE *to) {

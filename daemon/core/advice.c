@@ -13,8 +13,8 @@ static const struct {
 
 #define N_ROWS (sizeof(rows) / sizeof(*rows))
 
-/* The kind whose texts for stacks serve this one, too: what is to be changed is the same. */
-static enum finding_kind like(enum finding_kind k) {
+/* What is to be changed is the same. */
+enum finding_kind finding_advice_like(enum finding_kind k) {
     switch ((unsigned)k) {
     case FINDING_RST_UNREAD_DATA:
         return FINDING_EARLY_BODY_CLOSE;
@@ -34,7 +34,7 @@ static const char *row_of(enum finding_kind k, enum stack s) {
 /* NULL: the stack has no words of its own. */
 static const char *own(enum finding_kind k, enum stack s) {
     const char *text = row_of(k, s);
-    return text || s == STACK_UNKNOWN ? text : row_of(like(k), s);
+    return text || s == STACK_UNKNOWN ? text : row_of(finding_advice_like(k), s);
 }
 
 const char *finding_advice(enum finding_kind k, enum stack s) {

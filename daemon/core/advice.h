@@ -14,6 +14,7 @@ struct advice {
     enum stack stack;
     const char *text; /* static */
 };
+enum finding_kind finding_advice_like(enum finding_kind k); /* whose texts for stacks serve it: mostly k itself */
 bool finding_advice_at(enum finding_kind k, unsigned i, struct advice *out);
 
 #endif

@@ -69,6 +69,7 @@ BELOW = {
     "probes/capture": CORE | {"probes/wire", "daemon/record"},
     "probes/crosscheck": CORE | {"probes/wire", "probes/capture", "daemon/record"},
     "probes/whatif": CORE | {"daemon/whatif", "daemon/record", "probes/wire", "probes/capture"},
+    "probes/explain": CORE | {"probes/wire/tbl"},
     "probes/sockdiag": CORE | {"daemon/record"},
     "probes/replay": CORE | {"probes/wire", "probes/capture", "daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "daemon/record"},

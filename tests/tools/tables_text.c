@@ -8,7 +8,8 @@
  * ".\" words begin" and ".\" words end". `make tables` writes all; a test compares. */
 #include "conf.h"
 #include "conf_values.h"
-#include "core/lifecycle.h"
+#include "core/advice.h"
+#include "explain/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,21 +104,31 @@ static void range(const struct param *p) {
     }
 }
 
+/* How much longer the escapes for its "()" make a word. */
+static size_t escapes(const char *word, size_t len) {
+    size_t n = 0;
+    for (size_t i = 0; i + 1 < len; i++) n += word[i] == '(' && word[i + 1] == ')' ? 2 : 0;
+    return n;
+}
+
 /* Text for mdoc: a sentence begins a line, and none is longer than 78 characters. */
 static void mdoc_text(const char *text) {
     size_t column = 0;
     bool sentence_ended = false;
     while (*text) {
         size_t word = strcspn(text, " ");
-        if (column && (sentence_ended || column + 1 + word > 78)) column = (putchar('\n'), 0);
+        if (column && (sentence_ended || column + 1 + word + escapes(text, word) > 78)) column = (putchar('\n'), 0);
         if (column) column = (putchar(' '), column + 1);
+        if (!column && (*text == '.' || *text == '\'')) printf("\\&"); /* no request */
         for (size_t i = 0; i < word; i++)
             if (text[i] == '-')
                 printf("\\-");
+            else if (text[i] == '(' && text[i + 1] == ')')
+                printf("(\\&"); /* or it would be a function of C */
             else
                 putchar(text[i]);
-        column += word;
-        sentence_ended = text[word - 1] == '.';
+        column += word + escapes(text, word);
+        sentence_ended = text[word - 1] == '.' || text[word - 1] == '?';
         text += word;
         text += strspn(text, " ");
     }
@@ -147,64 +158,71 @@ static void params(void) {
     puts(".El");
 }
 
-struct word {
-    const char *name, *text, *go_error, *advice;
-};
+/* The head of an item; one with blanks in quotes, so that no part of it is a macro. */
+static void item(const char *name) {
+    const char *quote = strchr(name, ' ') ? "\"" : "";
+    printf(".It Li %s", quote);
+    for (; *name; name++)
+        if (*name == '^')
+            printf("\\(ha");
+        else
+            putchar(*name);
+    printf("%s", quote);
+}
 
-/* Without the first, which is none: null in a record. */
-static const struct word reasons[] = {
-#define X(sym, name, go_error, text, advice) {REASON_##sym ? (name) : NULL, text, go_error, advice},
-#include "core/tbl/close_reasons.h"
-#undef X
-};
-static const struct word phases[] = {
-#define X(sym, name, text) {name, text, "", ""},
-#include "core/tbl/close_phases.h"
-#undef X
-};
-static const struct word states[] = {
-#define X(sym, name, text) {name, text, "", ""},
-#include "core/tbl/life_states.h"
-#undef X
-};
-/* Without those that are only folded into numbers. */
-static const struct word events[] = {
-#define X(sym, name, listed, text) {(listed) ? (name) : NULL, text, "", ""},
-#include "core/tbl/conn_events.h"
-#undef X
-};
-
-static void word_list(const char *title, const char *intro, const struct word *w, size_t n) {
-    printf(".Sh %s\n", title);
-    mdoc_text(intro);
-    printf(".Bl -tag -width 4n\n");
-    for (; n; n--, w++) {
-        if (!w->name) continue;
-        printf(".It Li %s\n", w->name);
-        mdoc_text(w->text);
-        if (*w->go_error) printf("In Go:\n.Dq %s .\n", w->go_error);
-        if (*w->advice) {
-            puts(".br");
-            printf(".Em What to do :\n");
-            mdoc_text(w->advice);
-        }
+static void advice_list(enum finding_kind k) {
+    struct advice a;
+    puts(".Bl -tag -width 4n");
+    for (unsigned i = 0; finding_advice_at(k, i, &a); i++) {
+        if (i && finding_advice_like(k) != k) break;
+        printf(".It %s\n", a.stack == STACK_UNKNOWN ? "Em What to do" : stack_text(a.stack));
+        mdoc_text(a.text);
     }
+    if (finding_advice_like(k) != k) printf("For each client see\n.Ql %s .\n", finding_name(finding_advice_like(k)));
     puts(".El");
 }
 
-#define LIST(title, intro, words) word_list(title, intro, words, sizeof(words) / sizeof(*(words)))
+static void see(const char *names) {
+    if (!*names) return;
+    printf("See\n");
+    while (*names) {
+        size_t len = strcspn(names, " ");
+        const char *next = names + len + strspn(names + len, " ");
+        printf(".Ql %.*s%s\n", (int)len, names, *next ? " ," : " .");
+        names = next;
+    }
+}
 
+static void word_item(enum word_group g, const struct word *w) {
+    enum finding_kind kind;
+
+    item(w->name);
+    if (g == WORDS_MESSAGES || g == WORDS_RECORD || (g == WORDS_STACKS && *w->note)) printf(" Pq %s", w->note);
+    putchar('\n');
+    mdoc_text(w->text);
+    if (*w->go_error) printf("In Go:\n.Dq %s .\n", w->go_error);
+    if (*w->advice) {
+        puts(".br");
+        printf(".Em What to do :\n");
+        mdoc_text(w->advice);
+    }
+    see(w->see);
+    if (g == WORDS_FINDINGS && finding_parse(w->name, &kind)) advice_list(kind);
+}
+
+/* All groups but the parameters, which have a page of their own. */
 static void words(void) {
-    LIST("CLOSE REASONS",
-         "close.reason of a record, and the labels in closes of GET /metrics. The message is the one that Go's "
-         "http.Transport has for it, so that it can be searched for; records have it as close.go_error.",
-         reasons);
-    LIST("PHASES", "close.phase: how far the exchange under way was when the connection ended.", phases);
-    LIST("STATES", "state: where the connection's life stands.", states);
-    LIST("EVENTS",
-         "What GET /connections/ID lists in order, with the time of each. Of a long life it has the first eight and "
-         "the newest.",
-         events);
+    for (unsigned g = 0; g < N_WORD_GROUPS; g++) {
+        size_t n;
+        const struct word *w = words_of((enum word_group)g, &n);
+        if (g == WORDS_PARAMS) continue;
+        printf(".Sh %s\n", words_group((enum word_group)g)->title);
+        mdoc_text(words_group((enum word_group)g)->intro);
+        printf(".Bl -tag -width 4n\n");
+        for (; n; n--, w++)
+            if (w->name) word_item((enum word_group)g, w);
+        puts(".El");
+    }
 }
 
 int main(int argc, char **argv) {

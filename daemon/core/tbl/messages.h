@@ -70,7 +70,7 @@ X("Python", "Connection pool is full, discarding connection", "idle_cap_churn",
 X("Python", "Remote end closed connection without response", "stale_reuse_race server_closes_idle",
   "The server closed the connection before a byte of the answer came; on a reused one it is mostly the race with "
   "its idle timeout.")
-X("Python", "Connection aborted.", "stale_reuse_race server_closes_idle",
+X("Python", "Connection aborted", "stale_reuse_race server_closes_idle",
   "requests: the connection ended before an answer came; what stands behind it says how.")
 X("Python", "Server disconnected", "stale_reuse_race server_closes_idle",
   "aiohttp and httpx: the server closed the connection before a byte of the answer came.")
