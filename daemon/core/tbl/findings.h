@@ -24,8 +24,8 @@ X(EARLY_BODY_CLOSE, "early_body_close", WARNING,
   "away; where bytes lay unread in the kernel, close() became a RST.")
 X(RST_UNREAD_DATA, "rst_unread_data", WARNING,
   "{count} {count|connection was|connections were} reset because bytes lay unread when {count|it was|they were} "
-  "closed[: {unread_bytes} bytes in all][; the last after {received_bytes} {received_bytes|byte|bytes} received[, "
-  "{unread_if_read_4096} of them unread if the client read 4,096]]",
+  "closed[: {unread_bytes} {unread_bytes|byte|bytes} in all][{count|, after|; the last after} {received_bytes} "
+  "{received_bytes|byte|bytes} received[, {unread_if_read_4096} of them unread if the client read 4,096]]",
   "close() on a socket whose received bytes were not read makes the kernel send RST instead of FIN, whether the "
   "program gave up a response or simply ended.")
 X(BODY_NOT_CLOSED, "body_not_closed", WARNING,
@@ -51,8 +51,8 @@ X(KEEPALIVES_DISABLED, "keepalives_disabled", WARNING,
   "its own",
   "The client itself forbids reuse.")
 X(SERVER_DISABLES_KEEPALIVE, "server_disables_keepalive", WARNING,
-  "{count}[ of {responses}] {count|response|responses} said Connection: close, or the server closed at once after {count|it|them}: the next request needs a new "
-  "connection",
+  "{count}[ of {responses}] {count|response|responses} said Connection: close, or the server closed at once after "
+  "{count|it|them}: the next request needs a new connection",
   "The server, or a balancer before it, forbids reuse.")
 X(SERVER_LIMITS_REQUESTS, "server_limits_requests", INFO,
   "The server closed {count} {count|connection|connections}[ after {nth} {nth|response|responses} each]",
