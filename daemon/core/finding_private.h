@@ -60,7 +60,7 @@ struct watch {
     bool no_reuse, bodyless, http10, proxied, retried;
     bool probed, counted_slow;
     bool counted_held, counted_single; /* as body_not_closed, as transport_per_request: once each */
-    bool was_idle, was_opaque; /* when it ended */
+    bool was_idle, was_opaque;         /* when it ended */
 };
 
 /* ---- a subject ---- */
@@ -180,7 +180,31 @@ uint64_t tally_get(const struct tally *t, enum finding_number n);
 void tally_raise(struct findings *f, struct tally *t, enum severity severity, enum confidence confidence);
 void tally_resolve(struct findings *f, struct tally *t);
 
-/* finding_rules.c */
+static inline uint64_t ms(int64_t ns) {
+    return ns > 0 ? (uint64_t)(ns / MSEC(1)) : 0;
+}
+static inline struct occurrence last_of(const struct watch *w) {
+    return (struct occurrence){.id = w->id, .status = w->status, .host = w->host, .method = w->method};
+}
+static inline bool is_client(const struct subject *s) {
+    return s->pub.side != SIDE_UPSTREAM;
+}
+
+/* A connection that ended so; was it dialed again? The end may be told late, when that has happened already. */
+void count_redial(struct tally *t, const struct subject *s, bool redialed);
+
+/* finding_clients.c: what clients do with their connections. */
+bool has_pool_limit(enum stack st); /* it has a pool whose size is limited, and makes requests wait for it */
+void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e);
+void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e);
+void client_ended(struct findings *f, struct watch *w, const struct fact_end *e);
+void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e);
+void held_connections(struct findings *f, struct subject *s, int64_t least, unsigned enough);
+void raise_early(struct findings *f, struct tally *t);
+void raise_churn(struct findings *f, struct subject *s, struct tally *t);
+void raise_per_request(struct findings *f, struct tally *t);
+
+/* finding_rules.c: the rest, and when which rule is asked. */
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
 void rules_response(struct findings *f, struct watch *w, const struct fact *fact);
 void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns);

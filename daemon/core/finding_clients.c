@@ -1,0 +1,456 @@
+/* The rules about what clients do: bodies given up, connections held, pools too small or never used again.
+ *
+ * A false alarm is worse than a miss. What proves itself is raised at once; what only looks
+ * like it must come again and again; and what looks the same as something else names it. */
+#include "finding_private.h"
+
+static uint32_t bit(enum finding_kind kind) {
+    return (uint32_t)1 << kind;
+}
+
+/* ---- what a client's stack does of itself ---- */
+
+/* It reads every body that it does not refuse: a FIN after one is no early close. */
+static bool reads_all(enum stack st) {
+    return st == STACK_CURL || st == STACK_WGET || st == STACK_AB;
+}
+
+/* Its connections commonly end with the session that made them: a FIN after one response is as likely that. */
+static bool has_sessions(enum stack st) {
+    return st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX || st == STACK_AIOHTTP || reads_all(st);
+}
+
+/* How much of a response, head and all, its own buffers can hide from its kernel: with less, an early close is a FIN.
+ */
+static uint64_t own_buffer(enum stack st) {
+    return st == STACK_GO ? 4096 : st == STACK_REQUESTS || st == STACK_URLLIB3 ? 16384 : BUFFER_MOST;
+}
+
+/* It has a pool whose size is limited, and makes requests wait for it. */
+bool has_pool_limit(enum stack st) {
+    return st == STACK_GO || st == STACK_APACHE || st == STACK_OKHTTP || st == STACK_AIOHTTP || st == STACK_UNDICI ||
+           st == STACK_HTTPX || st == STACK_DOTNET;
+}
+
+/* aiohttp closes its connection to a plain proxy after each response and does not say so. */
+static bool closes_to_proxies(const struct findings *f, const struct subject *s, bool proxied) {
+    return s->pub.stack == STACK_AIOHTTP && (proxied || (f->conf.forward && s->pub.side == SIDE_DOWNSTREAM));
+}
+
+static const char *const effect_upstream =
+    "The daemon gave the body up because its client left; the finding of the downstream side names the client.";
+static const char *const effect_cut = "The daemon sends head and body in one write where it has both: whether a "
+                                      "client's early close shows FIN or RST depends "
+                                      "on how the answer was cut into segments.";
+static const char *const effect_proxy_key = "Through a forward proxy Go and others pool all plain-HTTP hosts under one "
+                                            "key with one limit; direct_dials says what a "
+                                            "client without a proxy would have needed.";
+static const char *const effect_aiohttp =
+    "aiohttp closes connections to a plain-HTTP proxy after each response; without the proxy it would reuse them.";
+
+void count_redial(struct tally *t, const struct subject *s, bool redialed) {
+    if (redialed && tally_get(t, NUM_REDIALS) + 1 < s->n_opened)
+        tally_add(t, NUM_REDIALS, 1);
+    else
+        t->unredialed++;
+}
+
+/* ---- early_body_close and rst_unread_data ---- */
+
+void raise_early(struct findings *f, struct tally *t) {
+    uint64_t proven = tally_get(t, NUM_PROVEN), rst = tally_get(t, NUM_BY_RST), fin = tally_get(t, NUM_BY_FIN);
+    uint64_t justified = tally_get(t, NUM_JUSTIFIED);
+    bool rare_and_right = justified == t->pub.count && t->pub.count < TUNNELS_OFTEN && fin == 0;
+    enum severity severity =
+        rare_and_right || t->pub.observer_effect == effect_aiohttp ? SEVERITY_INFO : SEVERITY_WARNING;
+
+    if (!proven && !rst && tally_get(t, NUM_REDIALS) < PAIRS) return;
+    tally_raise(f, t, severity,
+                proven ? CONFIDENCE_CONFIRMED
+                : rst  ? CONFIDENCE_LIKELY
+                       : (t->pub.ambiguous ? CONFIDENCE_SUSPECTED : CONFIDENCE_LIKELY));
+}
+
+static void count_cost(struct tally *t, const struct fact_end *e) {
+    if (e->body_announced == UNKNOWN_BYTES || e->body_announced < e->body_read) return;
+    uint64_t rest = e->body_announced - e->body_read;
+    tally_add(t, NUM_REST_BYTES, rest);
+    tally_add(t, rest > DRAIN_WORTH ? NUM_JUSTIFIED : NUM_WASTEFUL, 1);
+}
+
+static struct tally *count_early(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct tally *t = tally_count(f, w->subject, FINDING_EARLY_BODY_CLOSE, last_of(w));
+
+    count_redial(t, w->subject, w->subject->last_open_ns > w->end_ns);
+    tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
+    if (e->counts_known) {
+        tally_set(t, NUM_REQUESTS, e->requests);
+        tally_set(t, NUM_REUSED, e->requests ? e->requests - 1 : 0);
+    }
+    if (e->unread_bytes != UNKNOWN_BYTES && e->unread_bytes) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
+    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
+    if (is_client(w->subject)) {
+        if (w->subject->pub.side == SIDE_DOWNSTREAM) t->pub.observer_effect = effect_cut;
+    } else {
+        t->pub.observer_effect = effect_upstream;
+    }
+    return t;
+}
+
+static void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, bool proven) {
+    struct tally *t = tally_count(f, w->subject, FINDING_RST_UNREAD_DATA, last_of(w));
+
+    if (e->unread_bytes != UNKNOWN_BYTES) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
+    tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
+    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
+    if (!is_client(w->subject)) t->pub.observer_effect = effect_upstream;
+    tally_raise(f, t, SEVERITY_WARNING, proven ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
+}
+
+void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct tally *t = count_early(f, w, e);
+
+    tally_add(t, NUM_PROVEN, 1);
+    count_cost(t, e);
+    raise_early(f, t);
+    if (e->local_rst && e->rst == FACT_RST_UNREAD) rst_unread(f, w, e, true);
+}
+
+/* All of the response was delivered, then the client's RST. SO_LINGER 0 looks the same: a stack that never
+ * sets it, or more bytes than one read takes, make unread ones the likely cause. */
+static void rst_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
+    bool likely = w->subject->pub.stack != STACK_UNKNOWN || w->delivered >= MUCH_RECEIVED ||
+                  (!w->delivered && e->received_bytes >= MUCH_RECEIVED);
+
+    if (!likely || w->bodyless || e->rst_likely != FACT_RST_UNREAD) return;
+    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    if (w->counted_held) return; /* the end of a leak */
+    struct tally *t = count_early(f, w, e);
+    tally_add(t, NUM_BY_RST, 1);
+    raise_early(f, t);
+}
+
+/* Messages cannot be read (snap length, a gap), but the RST can. */
+void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e) {
+    if (e->rst_likely != FACT_RST_UNREAD || e->received_bytes < MUCH_RECEIVED) return;
+    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    if (e->tls) return;
+    struct tally *t = count_early(f, w, e);
+    tally_add(t, NUM_BY_RST, 1);
+    tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
+}
+
+/* ---- a FIN after the whole response: what for? ---- */
+
+static struct occurrence waiting_occurrence(const struct close_waiting *c) {
+    return (struct occurrence){.id = c->id, .status = c->status, .host = c->host, .method = c->method};
+}
+
+/* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
+static bool another_was_kept(const struct findings *f, const struct subject *s, const struct close_waiting *c,
+                             enum settle how) {
+    const struct watch *w;
+
+    for (uint64_t i = 0; i < SPELLS && i < s->n_spells; i++)
+        if (s->spell[i].from_ns <= c->fin_ns && s->spell[i].to_ns >= c->fin_ns) return true;
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (w->done_ns > c->fin_ns) break;
+        if (how == SETTLE_END || f->now - c->fin_ns >= CLOSE_SOON) return true;
+    }
+    return false;
+}
+
+/* Responses of this class are followed by a close, those of others are not: not the limit, but what is done with
+ * such a response. Leaks on errors alone are the rule. */
+static bool is_matter_of_status(const struct subject *s, const struct close_waiting *c) {
+    unsigned k = class_of(c->status);
+    uint64_t others = 0, others_fin = 0;
+
+    if (k < 4 || s->fin_by[k] < OFTEN || s->fin_by[k] * 5 < s->done_by[k] * 4) return false;
+    for (unsigned i = 0; i < 6; i++)
+        if (i != k) others += s->done_by[i], others_fin += s->fin_by[i];
+    return others >= OFTEN && others_fin * 5 <= others;
+}
+
+void raise_churn(struct findings *f, struct subject *s, struct tally *t) {
+    tally_set(t, NUM_SUFFICIENT, subject_peak(s));
+    tally_set(t, NUM_PEAK_ACTIVE, subject_peak(s));
+    if (subject_peak(s) > s->sufficient) s->sufficient = subject_peak(s);
+    if (is_client(s) && f->conf.forward && s->pub.side == SIDE_DOWNSTREAM && s->n_hosts > 1) {
+        uint64_t direct = 0;
+        for (unsigned i = 0; i < s->n_hosts; i++) direct += s->hosts[i].dials;
+        tally_set(t, NUM_HOSTS, s->n_hosts);
+        tally_set(t, NUM_DIRECT_DIALS, direct);
+        t->pub.observer_effect = effect_proxy_key;
+    }
+    if (tally_get(t, NUM_REDIALS) >= PAIRS)
+        tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING,
+                    is_client(s) ? CONFIDENCE_LIKELY : CONFIDENCE_CONFIRMED);
+}
+
+void raise_per_request(struct findings *f, struct tally *t) {
+    if (tally_get(t, NUM_REDIALS) < PAIRS) return;
+    tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
+}
+
+static void close_is_early(struct findings *f, struct subject *s, const struct close_waiting *c, const char *effect) {
+    bool may_be_unread = !c->bodyless && !reads_all(s->pub.stack) && c->delivered <= own_buffer(s->pub.stack);
+    struct tally *t;
+
+    if (may_be_unread) {
+        t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
+        count_redial(t, s, c->redialed);
+        tally_add(t, NUM_BY_FIN, 1);
+        tally_set(t, NUM_RECEIVED_BYTES, c->received);
+        tally_set(t, NUM_REQUESTS, c->requests);
+        t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
+        t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;
+        raise_early(f, t);
+    }
+    if (c->requests != 1 || (may_be_unread && !has_sessions(s->pub.stack))) return;
+    t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
+    count_redial(t, s, c->redialed);
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    if (may_be_unread) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
+    t->pub.observer_effect = effect;
+    raise_per_request(f, t);
+}
+
+void rules_settle(struct findings *f, struct subject *s, enum settle how) {
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < s->n_waiting; i++) {
+        struct close_waiting *c = &s->waiting[i];
+        if (another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
+            struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
+            count_redial(t, s, c->redialed);
+            raise_churn(f, s, t);
+        } else if (how != SETTLE_RIPE || f->now - c->fin_ns >= CLOSE_SOON) {
+            close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
+        } else {
+            s->waiting[kept++] = *c;
+        }
+    }
+    s->n_waiting = kept;
+}
+
+static void fin_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+    struct close_waiting *c;
+
+    if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - w->done_ns > CLOSE_SOON) return;
+    s->fin_by[class_of(w->status)]++;
+    if (s->n_waiting == WAITING) rules_settle(f, s, SETTLE_ALL);
+    c = &s->waiting[s->n_waiting++];
+    *c = (struct close_waiting){.fin_ns = w->end_ns,
+                                .received = e->received_bytes,
+                                .delivered = w->delivered,
+                                .id = w->id,
+                                .requests = w->requests,
+                                .status = w->status,
+                                .host = w->host,
+                                .method = w->method,
+                                .bodyless = w->bodyless,
+                                .proxied = w->proxied,
+                                .redialed = s->last_open_ns > w->end_ns};
+}
+
+/* ---- body_not_closed and transport_per_request, by what is held ---- */
+
+struct held {
+    unsigned n, unread, read, single, in_buffer, in_queue;
+    uint64_t recv_q;
+    int64_t oldest_ns;
+    struct watch *first;
+    uint32_t pid;
+};
+
+/* `passed_over`: a new one was opened while this one could have been used. The newest held connections have not seen
+ * that yet; they count where others prove the habit. */
+static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least,
+                    bool passed_over) {
+    int64_t since = w->state == WATCH_BLOCKED ? w->blocked_ns : w->done_ns;
+    return f->now - since >= least && (!passed_over || s->last_open_ns >= since + RACE);
+}
+
+static void add_held(struct held *h, struct watch *w, bool blocked) {
+    int64_t since = blocked ? w->blocked_ns : w->done_ns;
+
+    h->n++;
+    h->single += w->requests == 1;
+    h->unread += blocked || (w->probed && w->recv_q > 0);
+    h->read += !blocked && w->probed && w->recv_q == 0;
+    h->in_buffer += !blocked && w->delivered <= own_buffer(w->subject->pub.stack);
+    h->in_queue += !blocked && w->delivered <= QUEUE_MOST;
+    h->recv_q += w->recv_q;
+    if (!h->first || since < h->oldest_ns) h->oldest_ns = since;
+    if (!h->first) h->first = w;
+    if (w->pid) h->pid = w->pid;
+}
+
+static void see_held(const struct findings *f, const struct subject *s, int64_t least, bool passed_over,
+                     struct held *h) {
+    struct watch *w;
+
+    *h = (struct held){0};
+    TAILQ_FOREACH (w, &s->blocked, link) {
+        if (is_held(f, s, w, least, passed_over)) add_held(h, w, true);
+    }
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least, passed_over)) break; /* and none of those behind it */
+        add_held(h, w, false);
+    }
+}
+
+static void count_held(struct findings *f, struct subject *s, int64_t least) {
+    struct watch *w;
+
+    TAILQ_FOREACH (w, &s->blocked, link) {
+        if (!is_held(f, s, w, least, false) || w->counted_held) continue;
+        w->counted_held = true;
+        tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
+    }
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least, false)) break;
+        if (w->counted_held) continue;
+        w->counted_held = true;
+        tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
+    }
+}
+
+static void count_single(struct findings *f, struct subject *s, int64_t least) {
+    struct watch *w;
+
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (!is_held(f, s, w, least, false)) break;
+        if (w->counted_single || w->requests != 1) continue;
+        w->counted_single = true;
+        tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
+    }
+}
+
+static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+                            bool ambiguous) {
+    struct tally *t = tally_of(f, s, FINDING_BODY_NOT_CLOSED);
+
+    count_held(f, s, least);
+    tally_set(t, NUM_HELD, h->n);
+    tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
+    tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
+    if (h->recv_q) tally_set(t, NUM_RECV_Q, h->recv_q);
+    if (h->pid) tally_set(t, NUM_PID, h->pid);
+    if (ambiguous) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
+    t->pub.last_ns = f->now;
+    t->raised_now = true;
+    if (!t->pub.count) return;
+    tally_raise(f, t, h->unread >= 50 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
+                h->unread   ? CONFIDENCE_CONFIRMED
+                : ambiguous ? CONFIDENCE_SUSPECTED
+                            : CONFIDENCE_LIKELY);
+}
+
+static void held_per_request(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+                             bool ambiguous) {
+    struct tally *t = tally_of(f, s, FINDING_TRANSPORT_PER_REQUEST);
+
+    count_single(f, s, least);
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    tally_set(t, NUM_OPEN, s->n_open);
+    if (ambiguous) t->pub.ambiguous |= bit(FINDING_BODY_NOT_CLOSED);
+    t->pub.last_ns = f->now;
+    t->raised_now = true;
+    if (t->pub.count) tally_raise(f, t, SEVERITY_WARNING, h->read == h->n ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
+}
+
+static void held_resolved(struct findings *f, struct subject *s, enum finding_kind kind) {
+    struct tally *t = s->tally[kind];
+
+    if (!t || !t->raised_now) return;
+    t->raised_now = false;
+    if (kind == FINDING_BODY_NOT_CLOSED) tally_set(t, NUM_HELD, 0);
+    tally_resolve(f, t);
+}
+
+/* A pool never has more connections open than requests once ran at a time, but for the dials of a race: more,
+ * each idle since its only response while new ones are opened, are held, or of pools that nobody uses again. */
+void held_connections(struct findings *f, struct subject *s, int64_t least, unsigned enough) {
+    struct held h;
+    bool more_than_needed = s->n_open > subject_peak(s) + 1;
+
+    if (!is_client(s)) return;
+    see_held(f, s, least, true, &h);
+    s->held = 0;
+    if (!(h.unread || (h.n >= enough && more_than_needed))) {
+        held_resolved(f, s, FINDING_BODY_NOT_CLOSED);
+        held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
+        return;
+    }
+    see_held(f, s, least, false, &h);
+    /* The probe has seen them all empty, and a user-space buffer cannot hide such bodies: they were read. */
+    bool were_read = h.in_queue == 0 || (h.read == h.n && h.in_buffer == 0);
+    bool may_be_unread = h.unread || !(were_read || reads_all(s->pub.stack));
+    bool may_be_pools = !h.unread && h.single == h.n;
+
+    if (may_be_unread) {
+        s->held = h.n;
+        body_not_closed(f, s, &h, least, may_be_pools);
+    }
+    if (may_be_pools)
+        held_per_request(f, s, &h, least, may_be_unread);
+    else
+        held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
+}
+
+/* ---- ends by the client ---- */
+
+static void gave_up_waiting(struct findings *f, struct watch *w) {
+    struct subject *s = w->subject;
+    struct tally *t = tally_count(f, s, FINDING_REQUEST_TIMEOUT, last_of(w));
+
+    tally_set(t, NUM_WAITED_MS, ms(w->end_ns - w->request_ns));
+    /* Many at once are a program that ends; those that come one after the other run out of patience. */
+    bool one_by_one = t->pub.count >= OFTEN && t->pub.last_ns - t->pub.first_ns > AT_EXIT;
+    tally_raise(f, t, one_by_one ? SEVERITY_WARNING : SEVERITY_INFO,
+                one_by_one ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
+}
+
+/* TLS that nobody can look into: connections opened one after the other, on each of which the client sent one record at
+ * most after its handshake. */
+void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e) {
+    struct subject *s = w->subject;
+
+    if (!e->stood || e->tls_sent > 1 || (e->local_rst && e->rst_likely == FACT_RST_UNREAD)) return;
+    bool one_by_one = s->tls_open_ns && w->opened_ns > s->tls_open_ns + RACE;
+    s->tls_open_ns = w->opened_ns;
+    struct tally *t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
+    tally_set(t, NUM_CONNECTIONS, t->pub.count);
+    if (one_by_one) tally_add(t, NUM_REDIALS, 1);
+    if (t->pub.count >= OFTEN) raise_per_request(f, t);
+}
+
+void client_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
+    switch ((enum fact_early)e->early) {
+    case FACT_EARLY_IN_BODY:
+        early_in_body(f, w, e);
+        break;
+    case FACT_EARLY_RST_AFTER:
+        rst_after_response(f, w, e);
+        break;
+    case FACT_EARLY_FIN_AFTER:
+        fin_after_response(f, w, e);
+        break;
+    case FACT_EARLY_NO_RESPONSE:
+        if (w->request_ns) gave_up_waiting(f, w);
+        break;
+    case FACT_EARLY_UNKNOWN:
+        if (e->local_rst) rst_of_unknown(f, w, e);
+        break;
+    case FACT_EARLY_NO:
+        if (w->was_idle && e->how == HOW_FIN) fin_after_response(f, w, e); /* of a response without a body */
+        break;
+    case FACT_EARLY_OPEN:
+        break;
+    }
+}
