@@ -98,7 +98,7 @@ $(B)/%.a:
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/connleakd: $(call obj,daemon/main.c $(call room_src,admin)) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleakd: $(call obj,daemon/main.c daemon/probe.c $(call room_src,admin)) $(LIBSOCKDIAG) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 

@@ -11,6 +11,7 @@
 #include "io/tls.h"
 #include "io/tunnel.h"
 #include "log/log.h"
+#include "probe.h"
 #include "record/ledger_file.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ struct daemon {
     struct conf *conf;
     struct server server;
     struct admin *admin;
+    struct probe *probe;
     struct ledger_file *file;
     struct listener *listeners[LISTENERS_MAX];
     size_t n_listeners;
@@ -440,6 +442,20 @@ static void mention_environment(void) {
     }
 }
 
+/* False where it is asked for and cannot be had. */
+static bool start_probe(struct daemon *d) {
+    char err[PROBE_TEXT];
+    enum probe_switch wanted = (enum probe_switch)d->conf->probe.sockets;
+    if (wanted == PROBE_OFF) return true;
+    d->probe = probe_new(&d->server, err);
+    if (d->probe) return true;
+    if (wanted == PROBE_ON)
+        log_error("probe", "%s (probe.sockets = on)", err);
+    else
+        log_info("probe", "clients' sockets are not looked at: %s", err);
+    return wanted != PROBE_ON;
+}
+
 static bool start(struct daemon *d) {
     struct server *s = &d->server;
     char err[CONF_ERROR_MAX];
@@ -483,7 +499,7 @@ static bool start(struct daemon *d) {
     }
     mention_environment();
     conf_warnings(d->conf, said_warning, NULL);
-    return open_listeners(d) && start_admin(d);
+    return start_probe(d) && open_listeners(d) && start_admin(d);
 }
 
 /* Ends what still runs, and hands the last records over. */
@@ -522,6 +538,7 @@ static void stop(struct daemon *d) {
     if (d->every) event_free(d->every);
     if (d->watchdog) event_free(d->watchdog);
     if (s->dns) evdns_base_free(s->dns, 0);
+    probe_free(&d->probe);
     server_clear(s);
     tls_client_free(&s->tls);
     passwords_free(&s->passwords);

@@ -101,6 +101,13 @@ static uint8_t request_flags(const struct h1_head *head) {
     return head->minor == 0 && !head->conn_keep_alive ? FACT_HTTP10 | FACT_PROXIED : FACT_PROXIED;
 }
 
+/* Only another connection, or one that takes nothing, makes a client suspect. */
+static void may_be_suspect(struct server *s) {
+    struct timeval tv = {SUSPECT_AFTER / SEC(1), 0};
+    s->may_suspect = true;
+    if (s->on_suspicion && !event_pending(s->on_suspicion, EV_TIMEOUT, NULL)) event_add(s->on_suspicion, &tv);
+}
+
 void facts_client_request(struct relay *r, const struct h1_head *head, const uint8_t *bytes) {
     struct server *s = r->s;
     const struct life_client *who = r->client->life->client;
@@ -117,6 +124,7 @@ void facts_client_request(struct relay *r, const struct h1_head *head, const uin
     fact.user_agent = who ? who->user_agent : NULL;
     fact.flags = request_flags(head);
     findings_fact(s->findings, &fact);
+    if (r->client->life->requests <= 1) may_be_suspect(s);
 }
 
 void facts_upstream_request(struct relay *r) {
@@ -154,7 +162,9 @@ void facts_response(struct server *s, const struct lifecycle *l, uint16_t status
 }
 
 void facts_blocked(struct relay *r, bool blocked) {
-    if (r->s->findings && r->client) simple(r->s, r->client->life, blocked ? FACT_BLOCKED : FACT_FLOWING);
+    if (!r->s->findings || !r->client) return;
+    simple(r->s, r->client->life, blocked ? FACT_BLOCKED : FACT_FLOWING);
+    if (blocked) may_be_suspect(r->s);
 }
 
 /* ---- the end ---- */

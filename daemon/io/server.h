@@ -58,6 +58,7 @@ struct splice_pipe {
 };
 
 #define SERVER_EVERY  MSEC(100)
+#define SUSPECT_AFTER SEC(1)
 #define SCRATCH_LEAST (256u << 10)
 #define PIPE_SIZE     (1 << 20)
 #define SPARE_H1      64
@@ -87,6 +88,9 @@ struct server {
     SLIST_HEAD(, buried) graveyard;
     struct event *on_closed; /* NULL, or what is to run within SERVER_EVERY after connections closed */
     uint64_t closed_seen;
+    /* NULL, or what is to run within SUSPECT_AFTER when a client did what may become suspect: may_suspect is set */
+    struct event *on_suspicion;
+    bool may_suspect;
     int dial_result; /* enum dial_result and words of the dial failure that the pool is being told of */
     const char *dial_text;
     struct event *pool_timer;

@@ -63,7 +63,7 @@ BELOW = {
     "daemon/record": CORE | {"daemon/whatif"},
     "daemon/io": CORE | {"daemon/log", "daemon/record", "daemon"},
     "daemon/admin": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon"},
-    "daemon": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon/admin"},
+    "daemon": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon/admin", "probes/sockdiag"},
     "probes/wire": CORE | {"probes/wire/tbl"},
     "probes/wire/tbl": set(),
     "probes/capture": CORE | {"probes/wire", "daemon/record"},

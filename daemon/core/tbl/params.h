@@ -122,8 +122,8 @@ X(findings, window, DURATION, "5m", 0, DAYS(1), "duration", RESTART, "findings a
   "The time over which findings compare and count.")
 
 /* probe */
-X(probe, sockets, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "the socket probe is not in this version",
-  "Ask the kernel about clients' sockets (sock_diag).")
+X(probe, sockets, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "",
+  "Ask the kernel what lies unread in the sockets of suspected clients on this machine (sock_diag), and whose they are; auto: where that is possible.")
 X(probe, kernel, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "the kernel probe is not in this version",
   "Watch the RSTs that the kernel sends, and why.")
 
