@@ -1,5 +1,6 @@
 """Real clients, all at once, against one origin: half of them through one daemon, half in one capture."""
 
+import fcntl
 import json
 import os
 import random
@@ -113,15 +114,17 @@ class Capture:
 
     def __init__(self, port):
         # Before others: what it misses is missed in the findings too. (nice goes on where it may not.)
-        self.tcpdump = subprocess.Popen(["nice", "-n", "-10", "tcpdump", "-i", "lo", "-n", "-s", "0", "-B", "524288", "-Z", "root",
+        first = ["nice", "-n", "-10"]
+        self.tcpdump = subprocess.Popen([*first, "tcpdump", "-i", "lo", "-n", "-s", "66000", "-B", "524288", "-Z", "root",
                                          "-w", "-", f"tcp port {port}"],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        fcntl.fcntl(self.tcpdump.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)   # not a switch of processes for each packet
         source, keep = self.tcpdump.stdout, os.environ.get("CONNLEAK_MATRIX_PCAP")
         if keep:
-            self.tee = subprocess.Popen(["tee", keep], stdin=source, stdout=subprocess.PIPE)
+            self.tee = subprocess.Popen([*first, "tee", keep], stdin=source, stdout=subprocess.PIPE)
             source = self.tee.stdout
         self.result = tempfile.TemporaryFile()
-        self.analyze = subprocess.Popen([CONNLEAK, "analyze", "--json", "-"], stdin=source, stdout=self.result,
+        self.analyze = subprocess.Popen([*first, CONNLEAK, "analyze", "--json", "-"], stdin=source, stdout=self.result,
                                         stderr=subprocess.PIPE)
         self.tcpdump.stdout.close()   # so that it ends when analyze does
         line = self.tcpdump.stderr.readline()
