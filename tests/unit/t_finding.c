@@ -531,6 +531,157 @@ TEST(the_daemons_own_evictions_are_known_and_the_limit_is_learned) {
     end();
 }
 
+static void as_a_forward_proxy(void) {
+    struct findings_conf conf = FINDINGS_CONF_DEFAULT;
+    findings_set_conf(f, &conf);
+}
+
+TEST(eight_hosts_through_a_proxy_churn_and_directly_would_not) {
+    static const char *const hosts[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    as_a_forward_proxy();
+    conn_id next = 3;
+    opened(1), opened(2);
+    for (int round = 0; round < 5; round++) {
+        conn_id first = next;
+        for (int i = 0; i < 8; i++) {
+            host = hosts[i];
+            conn_id id = i < 2 ? (conn_id)i + 1 : next++;
+            if (i >= 2) opened(id);
+            request(id, 0);
+        }
+        now += MSEC(10);
+        for (conn_id id = 1; id <= 2; id++) response(id, 0), done(id);
+        now += MSEC(1);
+        for (conn_id id = first; id < next; id++) response(id, 0), done(id), fin(id);
+        wait_for(MSEC(500));
+    }
+    const struct finding *fi = found(FINDING_IDLE_CAP_CHURN);
+    CHECK(fi && fi->severity == SEVERITY_INFO && fi->observer_effect != NULL);
+    CHECK(fi && fi->number[NUM_HOSTS] == 8 && fi->number[NUM_DIRECT_DIALS] == 8);
+    CHECK_EQ(fi ? fi->number[NUM_PEAK_ACTIVE] : 0, 8);
+    end();
+}
+
+static void fin_after_each(unsigned n) {
+    for (conn_id id = 1; id <= n; id++) {
+        opened(id);
+        exchange(id);
+        fin(id);
+        now += MSEC(10);
+    }
+    wait_for(SEC(2));
+}
+
+TEST(aiohttp_closes_to_proxies_of_itself) {
+    begin(SIDE_DOWNSTREAM, "Python/3.11 aiohttp/3.8.4");
+    as_a_forward_proxy();
+    fin_after_each(5);
+    const struct finding *fi;
+    CHECK(n_found() > 0);
+    for (size_t i = 0; (fi = findings_get(f, i)); i++) CHECK(fi->severity == SEVERITY_INFO && fi->observer_effect);
+    end();
+    begin(SIDE_CLIENT, "Python/3.11 aiohttp/3.8.4"); /* and to nobody else */
+    fin_after_each(5);
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST) && found(FINDING_TRANSPORT_PER_REQUEST)->severity == SEVERITY_WARNING);
+    CHECK(found(FINDING_EARLY_BODY_CLOSE)); /* which looks the same, of so small a body */
+    end();
+}
+
+static void tls_end(conn_id id, uint32_t sent) {
+    struct fact_end e = an_end();
+    e.tls = true;
+    e.counts_known = false;
+    e.requests = e.responses = 0;
+    e.tls_sent = sent;
+    e.early = FACT_EARLY_UNKNOWN;
+    ended(id, &e);
+}
+
+TEST(tls_connections_of_one_record_each_one_after_the_other) {
+    begin(SIDE_CLIENT, NULL);
+    for (conn_id id = 1; id <= 4; id++) opened(id), now += MSEC(20);
+    for (conn_id id = 1; id <= 4; id++) tls_end(id, 1);
+    const struct finding *fi = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(fi && fi->number[NUM_CONNECTIONS] == 4 && fi->number[NUM_REDIALS] == 3);
+    end();
+    begin(SIDE_CLIENT, NULL); /* a burst, or more than one request */
+    for (conn_id id = 1; id <= 4; id++) opened(id);
+    for (conn_id id = 1; id <= 4; id++) tls_end(id, 1);
+    for (conn_id id = 5; id <= 9; id++) opened(id), now += MSEC(20);
+    for (conn_id id = 5; id <= 9; id++) tls_end(id, 5);
+    nothing();
+    end();
+}
+
+static void opaque_reset(conn_id id, bool tls, uint64_t received) {
+    struct fact_end e = an_end();
+    e.tls = tls;
+    e.tls_sent = 1;
+    e.how = HOW_RST;
+    e.local_rst = true;
+    e.early = FACT_EARLY_UNKNOWN;
+    e.rst_likely = FACT_RST_UNREAD;
+    e.received_bytes = received;
+    e.rst_packet = 33;
+    opened(id);
+    ended(id, &e);
+    now += MSEC(30);
+}
+
+TEST(a_reset_where_messages_cannot_be_read) {
+    begin(SIDE_CLIENT, NULL);
+    for (conn_id id = 1; id <= 3; id++) opaque_reset(id, true, 70000);
+    const struct finding *fi = found(FINDING_RST_UNREAD_DATA);
+    CHECK(fi && fi->confidence == CONFIDENCE_LIKELY && fi->number[NUM_RST_PACKET] == 33);
+    CHECK_EQ(n_found(), 1); /* whether a body was given up is not known */
+    opaque_reset(4, false, 70000);
+    CHECK(found(FINDING_EARLY_BODY_CLOSE) && found(FINDING_EARLY_BODY_CLOSE)->confidence == CONFIDENCE_SUSPECTED);
+    end();
+    begin(SIDE_CLIENT, NULL);
+    opaque_reset(1, true, 3000);
+    nothing();
+    end();
+}
+
+TEST(a_program_that_ends_with_what_it_held) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    struct findings_conf conf = FINDINGS_CONF_DEFAULT;
+    conf.leak_after_ns = CAPTURE_LEAK_AFTER;
+    findings_set_conf(f, &conf);
+    size = 70000;
+    for (conn_id id = 1; id <= 3; id++) opened(id), exchange(id), now += MSEC(50);
+    now += SEC(1);
+    for (conn_id id = 1; id <= 3; id++) {
+        struct fact_end e = an_end();
+        e.how = HOW_RST;
+        e.local_rst = true;
+        e.early = FACT_EARLY_RST_AFTER;
+        e.rst_likely = FACT_RST_UNREAD;
+        ended(id, &e);
+    }
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->count == 3);
+    CHECK(found(FINDING_RST_UNREAD_DATA) && found(FINDING_RST_UNREAD_DATA)->count == 3);
+    CHECK(!found(FINDING_EARLY_BODY_CLOSE)); /* they are counted as what they are */
+    end();
+}
+
+TEST(in_a_capture_a_full_pool_looks_like_connections_that_never_rest) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    opened(1), opened(2);
+    for (int i = 0; i < 8; i++) {
+        request(1, 0), request(2, 0);
+        now += MSEC(60);
+        response(1, 0), done(1), response(2, 0), done(2);
+        now += USEC(200);
+    }
+    findings_end(f, now);
+    const struct finding *fi = found(FINDING_POOL_WAIT);
+    CHECK(fi && fi->severity == SEVERITY_INFO && fi->confidence == CONFIDENCE_SUSPECTED);
+    CHECK(fi && fi->count == 14 && fi->number[NUM_OPEN] == 2);
+    end();
+}
+
 /* ---- who forbids reuse ---- */
 
 static void closing_exchange(conn_id id, uint8_t asked, uint8_t said) {
