@@ -301,7 +301,10 @@ def test_the_tour(tmp_path, daemon):
     table, code = of("analyze")
     assert code == 0
     heading = next(text for _, text in blocks("") if text.startswith("id  ")).splitlines()[0]
-    assert table.splitlines()[0].split() == heading.split()
+    assert heading.split() in [line.split() for line in table.splitlines()]
+    finding = next(text for _, text in blocks("") if text.startswith("early_body_close")).splitlines()
+    assert table.splitlines()[0].split()[:5] == finding[0].split()[:5]
+    assert table.splitlines()[1].split()[1:9] == finding[1].split()[1:9]
     if "3 agree" in checked:  # on a machine so busy that tcpdump begins late, it sees less
         assert len(re.findall(r"^c-\d+ .*client RST", table, re.M)) == 3, table
 
