@@ -98,7 +98,7 @@ $(B)/%.a:
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/connleakd: $(call obj,daemon/main.c daemon/probe.c $(call room_src,admin)) $(LIBSOCKDIAG) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleakd: $(call obj,daemon/main.c daemon/causes.c daemon/probe.c $(call room_src,admin)) $(LIBSOCKDIAG) $(LIBIO) $(LIBCONF) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
@@ -126,7 +126,7 @@ $(B)/tests/unit/t_kernel_counters: $(B)/daemon/io/kernel_counters.o
 $(patsubst %.c,$(B)/%,$(wildcard tests/unit/t_vectors_*.c)): $(addprefix $(B)/tests/tools/,sim.o sim_net.o sim_caller.o)
 $(B)/tests/unit/t_pool: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(B)/tests/prop/t_pool_model: $(addprefix $(B)/tests/prop/,random_driver.o naive_pool.o)
-ADMIN_TESTS := $(addprefix $(B)/tests/unit/,t_admin t_admin_lists t_admin_web)
+ADMIN_TESTS := $(addprefix $(B)/tests/unit/,t_admin t_admin_lists t_admin_web t_admin_findings t_admin_events)
 $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counters.o
 $(ADMIN_TESTS): TEST_LIBS := -levent
 $(B)/tests/unit/t_admin_target $(B)/tests/fuzz/f_admin_target: $(B)/daemon/admin/target.o

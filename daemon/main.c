@@ -1,6 +1,7 @@
 /* connleakd: options, start, signals, stop. What it does in between is io/. */
 #define _GNU_SOURCE
 #include "admin/admin.h"
+#include "causes.h"
 #include "conf.h"
 #include "core/ledger.h"
 #include "core/pool.h"
@@ -44,6 +45,7 @@ struct daemon {
     struct server server;
     struct admin *admin;
     struct probe *probe;
+    struct causes *causes;
     struct ledger_file *file;
     struct listener *listeners[LISTENERS_MAX];
     size_t n_listeners;
@@ -227,6 +229,9 @@ static void env_close_idle(void *arg) {
 static void env_reset_peaks(void *arg) {
     pool_reset_peaks(((struct daemon *)arg)->server.pool);
 }
+static void env_watch(void *arg, struct event *wake) {
+    ((struct daemon *)arg)->server.on_moved = wake;
+}
 static void env_gauges(void *arg, struct admin_gauges *out) {
     const struct server_gauges *g = &((struct daemon *)arg)->server.gauge;
     *out = (struct admin_gauges){.rejected = g->rejected,
@@ -239,6 +244,7 @@ static void env_gauges(void *arg, struct admin_gauges *out) {
 static bool start_admin(struct daemon *d) {
     struct admin_env env = {.pool = d->server.pool,
                             .ledger = d->server.ledger,
+                            .findings = d->server.findings,
                             .conf = d->conf,
                             .proxy_listen = d->proxy_text,
                             .admin_listen = d->admin_text,
@@ -249,8 +255,10 @@ static bool start_admin(struct daemon *d) {
                             .is_draining = env_draining,
                             .close_idle = env_close_idle,
                             .reset_peaks = env_reset_peaks,
-                            .gauges = env_gauges};
+                            .gauges = env_gauges,
+                            .watch = env_watch};
     d->admin = admin_new(d->base, &env);
+    causes_tell(d->causes, d->admin);
     for (size_t i = 0; i < n_admin_fds; i++)
         if (!admin_listen_fd(d->admin, admin_fds[i])) {
             log_error("admin", "a passed socket cannot be served: %s", strerror(errno));
@@ -370,6 +378,7 @@ static void on_reload(evutil_socket_t sig, short what, void *arg) {
         pool_set_conf(s->pool, &pool, s->now);
         ledger_set_keep(s->ledger, (size_t)d->conf->ledger.keep);
         server_set_delays(s);
+        causes_set_conf(d->causes);
         s->max_clients = listener_max_clients(d->conf);
         log_configure((enum log_level)d->conf->log.level, (enum log_format)d->conf->log.format);
         evdns_base_clear_host_addresses(s->dns);
@@ -473,6 +482,7 @@ static bool start(struct daemon *d) {
     conf_pool(d->conf, &pool);
     s->pool = pool_new(&pool);
     s->ledger = ledger_new(OBSERVER_DAEMON, (size_t)d->conf->ledger.keep);
+    d->causes = causes_new(s);
     s->dns = start_dns(d->base);
     if (!load_passwords(d->conf, &s->passwords, err)) {
         log_error("conf", "%s", err);
@@ -528,6 +538,7 @@ static void stop(struct daemon *d) {
             d->exit_code = 1;
         }
     }
+    if (d->causes) causes_tell(d->causes, NULL);
     admin_free(&d->admin);
     for (size_t i = 0; i < d->n_admin_paths; i++) {
         unlink(d->admin_paths[i]);
@@ -542,6 +553,7 @@ static void stop(struct daemon *d) {
     server_clear(s);
     tls_client_free(&s->tls);
     passwords_free(&s->passwords);
+    causes_free(&d->causes);
     pool_free(&s->pool);
     ledger_free(&s->ledger);
     event_base_free(d->base);

@@ -2,6 +2,7 @@
 #include "admin.h"
 
 #include "answers.h"
+#include "events.h"
 #include "log/log.h"
 #include "record/conn_json.h"
 #include "target.h"
@@ -15,6 +16,7 @@ struct admin {
     struct admin_env env;
     struct web *web;
     struct kernel_counters *kernel;
+    struct events *events;
     struct json_out out;
     struct target target; /* of the request that is being handled */
 };
@@ -41,6 +43,11 @@ static void stream(struct web_conn *c, const char *type, struct list_stream list
     web_stream(c, type, list.more, list.end, list.state);
 }
 
+/* Rules are asked when somebody looks, so that the answer is of now and not of a second ago. */
+static void look_for_causes(struct admin *a) {
+    if (a->env.findings) findings_tick(a->env.findings, a->env.now(a->env.arg));
+}
+
 static void get_metrics(struct admin *a, struct web_conn *c) {
     const char *format = param(a, "format");
     size_t len = 0;
@@ -54,6 +61,7 @@ static void get_metrics(struct admin *a, struct web_conn *c) {
                                                 "for an Accept field that takes application/json, or ?format=json."});
     } else {
         struct kernel_counts kernel = kernel_counters_read(a->kernel);
+        look_for_causes(a);
         struct json_out *o = empty(a);
         metrics_write(o, &a->env, &kernel);
         web_reply(c, 200, JSON_TYPE, NULL, o);
@@ -74,18 +82,47 @@ static void get_ledger(struct admin *a, struct web_conn *c) {
     stream(c, LINES_TYPE, ledger_stream(&a->env));
 }
 
+static void refuse_param(struct web_conn *c, const char *name, const char *expected) {
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s must be %s.", name, expected);
+    web_problem(c, &(struct problem){.status = 400, .detail = detail, .parameter = name});
+}
+
 static void get_connections(struct admin *a, struct web_conn *c) {
     struct conns_query q = {.side = -1, .state = -1, .reason = -1, .limit = CONNS_LIMIT_DEFAULT};
     for (size_t i = 0; i < a->target.n_params; i++) {
         const struct target_param *p = &a->target.param[i];
         const char *expected;
-        char detail[160];
         if (conns_query_set(&q, p->name, p->value, &expected)) continue;
-        snprintf(detail, sizeof detail, "%s must be %s.", p->name, expected);
-        web_problem(c, &(struct problem){.status = 400, .detail = detail, .parameter = p->name});
+        refuse_param(c, p->name, expected);
         return;
     }
     stream(c, JSON_TYPE, conns_stream(&a->env, &q));
+}
+
+static void get_findings(struct admin *a, struct web_conn *c) {
+    struct findings_query q = {.kind = -1, .severity = -1, .open = -1, .limit = FINDINGS_LIMIT_DEFAULT};
+    for (size_t i = 0; i < a->target.n_params; i++) {
+        const struct target_param *p = &a->target.param[i];
+        const char *expected;
+        if (findings_query_set(&q, p->name, p->value, &expected)) continue;
+        refuse_param(c, p->name, expected);
+        return;
+    }
+    look_for_causes(a);
+    stream(c, JSON_TYPE, findings_stream(&a->env, &q));
+}
+
+static void get_events(struct admin *a, struct web_conn *c) {
+    const char *only = param(a, "only");
+    enum events_class wants = !only                              ? EVENTS_ALL
+                              : strcmp(only, "connections") == 0 ? EVENTS_CONNECTIONS
+                              : strcmp(only, "findings") == 0    ? EVENTS_FINDINGS
+                                                                 : 0;
+    if (!wants)
+        refuse_param(c, "only", "connections or findings");
+    else if (!events_answer(a->events, c, wants))
+        web_problem(c, &(struct problem){.status = 503, .detail = "There are too many listeners to events already."});
 }
 
 static void get_connection(struct admin *a, struct web_conn *c) {
@@ -168,6 +205,8 @@ static const struct route {
     {"/connections", GET, get_connections, {"side", "state", "key", "reason", "limit", "after"}},
     {"/connections/", GET, get_connection, {NULL}},
     {"/ledger", GET, get_ledger, {NULL}},
+    {"/findings", GET, get_findings, {"kind", "severity", "state", "tag", "limit", "after"}},
+    {"/events", GET, get_events, {"only"}},
     {"/config", GET, get_config, {NULL}},
     {"/healthz", GET, get_healthz, {NULL}},
     {"/readyz", GET, get_readyz, {NULL}},
@@ -176,9 +215,19 @@ static const struct route {
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 
-static const char *const available[] = {
-    "GET /metrics", "GET /pools",  "GET /connections", "GET /connections/ID", "GET /ledger", "GET /config",
-    "GET /healthz", "GET /readyz", "POST /close_idle", "POST /reset_peaks",   NULL};
+static const char *const available[] = {"GET /metrics",
+                                        "GET /pools",
+                                        "GET /connections",
+                                        "GET /connections/ID",
+                                        "GET /ledger",
+                                        "GET /findings",
+                                        "GET /events",
+                                        "GET /config",
+                                        "GET /healthz",
+                                        "GET /readyz",
+                                        "POST /close_idle",
+                                        "POST /reset_peaks",
+                                        NULL};
 
 static const struct route *find_route(const char *path) {
     for (size_t i = 0; i < N_ROUTES; i++) {
@@ -194,10 +243,6 @@ static void refuse_path(struct admin *a, struct web_conn *c) {
     const char *path = a->target.path, *detail = "There is nothing at this path.";
     if (strcmp(path, "/") == 0)
         detail = "The live page is not in this version; its numbers are at /metrics and /pools.";
-    if (strcmp(path, "/findings") == 0)
-        detail = "Findings are not in this version; the records that they are made from are at /connections.";
-    if (strcmp(path, "/events") == 0)
-        detail = "The stream of events is not in this version; each connection's events are at /connections/ID.";
     web_problem(c, &(struct problem){.status = 404, .detail = detail, .available = available});
 }
 
@@ -293,6 +338,7 @@ struct admin *admin_new(struct event_base *base, const struct admin_env *env) {
     a->env = *env;
     a->kernel = kernel_counters_new();
     a->web = web_new(base, &limits, handle, wall_seconds, a);
+    a->events = events_new(base, &a->env);
     return a;
 }
 
@@ -300,11 +346,16 @@ bool admin_listen_fd(struct admin *a, int fd) {
     return web_listen_fd(a->web, fd);
 }
 
+void admin_finding(struct admin *a, const struct finding_change *change) {
+    events_finding(a->events, change);
+}
+
 void admin_free(struct admin **ap) {
     struct admin *a = *ap;
     *ap = NULL;
     if (!a) return;
     web_free(&a->web);
+    events_free(&a->events); /* it has no listeners any more */
     kernel_counters_free(&a->kernel);
     json_out_free(&a->out);
     free(a);

@@ -12,6 +12,7 @@
 #define CONNLEAK_ADMIN_H
 
 #include "core/clock.h"
+#include "core/finding.h"
 #include "core/ledger.h"
 #include "core/pool.h"
 
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 struct conf;
+struct event;
 struct event_base;
 struct admin;
 
@@ -38,6 +40,7 @@ struct admin_limits {
     mono_ns head_timeout;    /* 5 s from the first byte of a request to its last: 408 */
     mono_ns idle_timeout;    /* 60 s between requests */
     mono_ns stall_timeout;   /* 30 s in which a reader takes no byte of its answer */
+    unsigned max_listeners;  /* 16: connections that listen to GET /events; then 503 */
 };
 
 /* Where the endpoint gets everything from. All pointers are borrowed and live
@@ -45,6 +48,7 @@ struct admin_limits {
 struct admin_env {
     const struct pool *pool;
     const struct ledger *ledger;
+    struct findings *findings;               /* NULL: nobody looks for causes, and what is known of them is null */
     const struct conf *conf;                 /* in force; read at each request, so conf_reload shows */
     const char *proxy_listen, *admin_listen; /* as bound, where the configuration may say port 0; comma separated */
     int64_t to_wall_ns;                      /* a mono_ns plus this is a wall_ns */
@@ -57,6 +61,8 @@ struct admin_env {
     void (*close_idle)(void *arg);  /* POST /close_idle: CloseIdleConnections (R39) */
     void (*reset_peaks)(void *arg); /* POST /reset_peaks */
     void (*gauges)(void *arg, struct admin_gauges *out);
+    /* From now on activate `wake` (borrowed) soon after connections have opened or closed; NULL: never. */
+    void (*watch)(void *arg, struct event *wake);
 };
 
 /* The kernel counters' zero is taken here: call it before the first traffic. */
@@ -66,6 +72,9 @@ struct admin *admin_new(struct event_base *base, const struct admin_env *env);
  * Takes fd and makes it non-blocking. False, with errno set and fd still the
  * caller's, if it is not such a socket. */
 bool admin_listen_fd(struct admin *a, int fd);
+
+/* A finding was raised or cleared: told to those who listen to GET /events. */
+void admin_finding(struct admin *a, const struct finding_change *change);
 
 /* Closes listeners and connections at once, answers under way included. */
 void admin_free(struct admin **ap);

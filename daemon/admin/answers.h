@@ -47,4 +47,20 @@ struct conns_query {
 bool conns_query_set(struct conns_query *q, const char *name, const char *value, const char **expected);
 struct list_stream conns_stream(const struct admin_env *env, const struct conns_query *q);
 
+/* GET /findings: open ones first, as findings_get orders them. */
+struct findings_query {
+    int kind;        /* enum finding_kind, -1 any */
+    int severity;    /* enum severity, -1 any */
+    int open;        /* 1 open, 0 resolved, -1 any */
+    const char *tag; /* of the client; NULL any */
+    unsigned limit;  /* at least 1 */
+    uint64_t after;  /* how many of those that match the pages before had */
+};
+#define FINDINGS_LIMIT_DEFAULT 100
+#define FINDINGS_LIMIT_MAX     1000
+
+/* As conns_query_set. */
+bool findings_query_set(struct findings_query *q, const char *name, const char *value, const char **expected);
+struct list_stream findings_stream(const struct admin_env *env, const struct findings_query *q);
+
 #endif

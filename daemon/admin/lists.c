@@ -1,4 +1,4 @@
-/* The three lists. Each remembers by ids and sequence numbers how far it has come,
+/* The lists of connections and pools. Each remembers by ids and sequence numbers how far it has come,
  * never by pointer: between two slices records open, close and leave memory. */
 #include "answers.h"
 #include "conf.h"
@@ -113,7 +113,32 @@ static void write_limit(struct json_out *o, bool limited, int limit) {
         jo_null(o);
 }
 
-static void write_pool_row(struct json_out *o, const struct pool_row *row, const struct pool_conf *conf, mono_ns now) {
+static void write_or_null(struct json_out *o, uint64_t n) {
+    if (n)
+        jo_u64(o, n);
+    else
+        jo_null(o);
+}
+
+/* What the rules have seen of the origin; null where they have not. */
+static void write_learned(struct json_out *o, const struct findings *f, const char *addr) {
+    struct origin_facts facts = {0};
+    if (f) findings_origin(f, addr, &facts);
+    JO_KEY(o, "learned");
+    jo_object(o);
+    JO_KEY(o, "idle_timeout_ms");
+    if (facts.idle_timeout_ns)
+        jo_ms(o, facts.idle_timeout_ns);
+    else
+        jo_null(o);
+    JO_KEY(o, "idle_timeout_observations"), jo_u64(o, facts.idle_observations);
+    JO_KEY(o, "peak_active"), write_or_null(o, facts.peak_active);
+    JO_KEY(o, "sufficient_idle"), write_or_null(o, facts.sufficient_idle);
+    jo_object_end(o);
+}
+
+static void write_pool_row(struct json_out *o, const struct pool_row *row, const struct pool_conf *conf,
+                           const struct findings *findings, mono_ns now) {
     bool direct = row->key.proxy[0] == '\0';
     jo_object(o);
     JO_KEY(o, "key");
@@ -143,6 +168,7 @@ static void write_pool_row(struct json_out *o, const struct pool_row *row, const
     JO_KEY(o, "gets"), jo_u64(o, row->gets);
     JO_KEY(o, "reuses"), jo_u64(o, row->reuses);
     JO_KEY(o, "reuse_ratio"), jo_ratio(o, row->reuses, row->gets);
+    write_learned(o, findings, row->key.addr);
     jo_object_end(o);
 }
 
@@ -165,7 +191,7 @@ static enum web_more pools_more(void *state, struct json_out *out) {
             JO_PUT(out, "]}\n");
             return WEB_LAST;
         }
-        write_pool_row(out, &row, &conf, now);
+        write_pool_row(out, &row, &conf, w->env->findings, now);
         w->after = row.seq;
         slice.records++;
     }

@@ -77,7 +77,8 @@ static void write_upstream(struct json_out *o, const struct ledger_totals *t) {
     jo_object_end(o);
 }
 
-static void write_downstream(struct json_out *o, const struct ledger_totals *t, const struct admin_gauges *g) {
+static void write_downstream(struct json_out *o, const struct ledger_totals *t, const struct admin_gauges *g,
+                             const struct findings *findings) {
     JO_KEY(o, "downstream");
     jo_object(o);
     NUMBER(o, "open", t->open);
@@ -90,7 +91,11 @@ static void write_downstream(struct json_out *o, const struct ledger_totals *t, 
     COUNT(o, "rst_sent_unread", t, RST_SENT);
     COUNT(o, "unread_bytes", t, UNREAD_BYTES);
     COUNT(o, "rst_received", t, RST_RECEIVED);
-    JO_KEY(o, "held"), jo_null(o); /* needs the socket probe */
+    JO_KEY(o, "held");
+    if (findings)
+        jo_u64(o, findings_held(findings));
+    else
+        jo_null(o);
     NUMBER(o, "rejected", g->rejected);
     write_closes(o, t);
     COUNT(o, "bytes_in", t, BYTES_IN);
@@ -105,6 +110,27 @@ static void write_tunnels(struct json_out *o, const struct admin_gauges *g) {
     NUMBER(o, "total", g->tunnels_total);
     NUMBER(o, "bytes_in", g->tunnel_bytes_in);
     NUMBER(o, "bytes_out", g->tunnel_bytes_out);
+    jo_object_end(o);
+}
+
+/* Kinds of which some are open; nobody looking is null, which is not the same as none. */
+static void write_findings(struct json_out *o, const struct findings *f) {
+    JO_KEY(o, "findings");
+    if (!f) {
+        jo_null(o);
+        return;
+    }
+    jo_object(o);
+    NUMBER(o, "open", findings_open(f));
+    JO_KEY(o, "by_kind");
+    jo_object(o);
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        unsigned n = findings_open_of(f, (enum finding_kind)k);
+        if (!n) continue;
+        jo_key(o, finding_name((enum finding_kind)k));
+        jo_u64(o, n);
+    }
+    jo_object_end(o);
     jo_object_end(o);
 }
 
@@ -128,9 +154,9 @@ void metrics_write(struct json_out *o, const struct admin_env *env, const struct
     JO_KEY(o, "uptime_s"), jo_fixed(o, (now - env->started) / MSEC(1), 3);
     write_pool(o, env->pool);
     write_upstream(o, ledger_totals(env->ledger, SIDE_UPSTREAM));
-    write_downstream(o, ledger_totals(env->ledger, SIDE_DOWNSTREAM), &gauges);
+    write_downstream(o, ledger_totals(env->ledger, SIDE_DOWNSTREAM), &gauges, env->findings);
     write_tunnels(o, &gauges);
-    JO_KEY(o, "findings"), jo_null(o); /* nobody looks for them in this version, which is not the same as none */
+    write_findings(o, env->findings);
     JO_KEY(o, "kernel");
     jo_object(o);
     JO_KEY(o, "tcp_abort_on_close"), write_kernel_count(o, kernel->abort_on_close);

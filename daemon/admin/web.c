@@ -34,6 +34,8 @@ enum web_state {
     WEB_HEAD,   /* part of a request came; gives way too; ended by the rest of it, or head_timeout and a 408 */
     WEB_ANSWER, /* the whole answer is in the output buffer; not read from until it is written */
     WEB_STREAM, /* as WEB_ANSWER, and `more` has more to give when the buffer is empty */
+    WEB_QUIET,  /* a stream that waits for something to say, all it said being written; reads, so that its reader's
+                   end is seen, and drops what it reads; ended by web_wake, WEB_BEAT, EOF */
     WEB_LINGER, /* our FIN is sent; reads until the peer's FIN, because a close with bytes unread would be an RST:
                    it could overtake the answer, and count among those that the daemon is here to find */
 };
@@ -95,6 +97,7 @@ static void move(struct web_conn *c, enum web_state to) {
     struct web *w = c->web;
     mono_ns deadline = to == WEB_IDLE     ? w->limits.idle_timeout
                        : to == WEB_HEAD   ? w->limits.head_timeout
+                       : to == WEB_QUIET  ? WEB_BEAT
                        : to == WEB_LINGER ? LINGER
                                           : 0;
     struct timeval tv = timeval_of(deadline);
@@ -292,8 +295,17 @@ static void stream_slice(struct web_conn *c) {
         move(c, WEB_ANSWER);
         if (evbuffer_get_length(out) == 0) answer_done(c);
     } else if (evbuffer_get_length(out) == 0) {
-        event_add(c->timer, &(struct timeval){0, 0}); /* looked and not found: others first, then on */
+        if (more == WEB_WAIT)
+            move(c, WEB_QUIET);
+        else
+            event_add(c->timer, &(struct timeval){0, 0}); /* looked and not found: others first, then on */
     }
+}
+
+void web_wake(struct web_conn *c) {
+    if (c->state != WEB_QUIET) return;
+    move(c, WEB_STREAM);
+    event_add(c->timer, &(struct timeval){0, 0});
 }
 
 static void conn_written(struct bufferevent *bev, void *arg) {
@@ -427,7 +439,7 @@ static void process_input(struct web_conn *c) {
 
 static void conn_read(struct bufferevent *bev, void *arg) {
     struct web_conn *c = arg;
-    if (c->state == WEB_LINGER)
+    if (c->state == WEB_LINGER || c->state == WEB_QUIET)
         evbuffer_drain(bufferevent_get_input(bev), SIZE_MAX);
     else
         process_input(c);
@@ -444,6 +456,10 @@ static void conn_timer(evutil_socket_t fd, short what, void *arg) {
     switch (c->state) {
     case WEB_HEAD:
         refuse(c, 408, "The request did not arrive in time.");
+        break;
+    case WEB_QUIET:
+        move(c, WEB_STREAM);
+        stream_slice(c);
         break;
     case WEB_STREAM:
         stream_slice(c);

@@ -66,13 +66,22 @@ void web_problem(struct web_conn *c, const struct problem *p);
 
 /* An answer in slices, with status 200. `more` appends the next slice to `out`: a
  * few tens of KiB at most, or nothing when it has only looked and not found, for
- * it is called again on a later turn of the loop. WEB_ABORT ends the connection in
- * a way that no reader takes for the end of the answer. `end` is called exactly
- * once, when `state` is not needed any more, whatever happened; for HEAD requests
- * without `more` ever being called. */
-enum web_more { WEB_MORE, WEB_LAST, WEB_ABORT };
+ * it is called again on a later turn of the loop. WEB_WAIT: there is no more now;
+ * it is called again when the slice is written and once more after web_wake or
+ * WEB_BEAT. WEB_ABORT ends the connection in a way that no reader takes for the end
+ * of the answer. `end` is called exactly once, when `state` and the connection are
+ * not to be used any more, whatever happened; for HEAD requests without `more` ever
+ * being called. */
+enum web_more { WEB_MORE, WEB_WAIT, WEB_LAST, WEB_ABORT };
 typedef enum web_more web_more_fn(void *state, struct json_out *out);
 typedef void web_end_fn(void *state);
 void web_stream(struct web_conn *c, const char *type, web_more_fn *more, web_end_fn *end, void *state);
+
+/* How long a stream may have nothing to say before it is asked again. */
+#define WEB_BEAT SEC(15)
+
+/* There is more for a stream that said WEB_WAIT: it is asked on a later turn of the
+ * loop. Nothing happens where it is being asked already, or its reader lags. */
+void web_wake(struct web_conn *c);
 
 #endif

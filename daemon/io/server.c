@@ -36,13 +36,37 @@ static void empty_graveyard(struct server *s) {
     }
 }
 
+static void run_soon(struct event *ev) {
+    struct timeval tv = {0, SERVER_EVERY / 1000};
+    if (!event_pending(ev, EV_TIMEOUT, NULL)) event_add(ev, &tv);
+}
+
+/* A tick that is set for later comes sooner. */
+static void start_ticking(struct server *s) {
+    struct timeval tv = {(time_t)(s->tick_after / SEC(1)), (suseconds_t)(s->tick_after % SEC(1) / 1000)};
+    event_add(s->tick, &tv);
+    s->ticking = true;
+}
+
+/* Every opening and every close makes this number larger. */
+static uint64_t moves(const struct ledger *l) {
+    return ledger_totals(l, SIDE_UPSTREAM)->count[COUNT_CONNECTIONS] +
+           ledger_totals(l, SIDE_DOWNSTREAM)->count[COUNT_CONNECTIONS] + ledger_next_closed(l);
+}
+
 void server_leave(struct server *s) {
     live_drive(s);
     empty_graveyard(s);
-    if (!s->on_closed || ledger_next_closed(s->ledger) == s->closed_seen) return;
-    s->closed_seen = ledger_next_closed(s->ledger);
-    struct timeval tv = {0, SERVER_EVERY / 1000};
-    if (!event_pending(s->on_closed, EV_TIMEOUT, NULL)) event_add(s->on_closed, &tv);
+    s->last_work = s->now;
+    if (s->tick && !s->ticking) start_ticking(s);
+    if (s->on_closed && ledger_next_closed(s->ledger) != s->closed_seen) {
+        s->closed_seen = ledger_next_closed(s->ledger);
+        run_soon(s->on_closed);
+    }
+    if (s->on_moved && moves(s->ledger) != s->moves_seen) {
+        s->moves_seen = moves(s->ledger);
+        run_soon(s->on_moved);
+    }
 }
 
 void server_bury(struct server *s, struct buried *b, void (*fn)(struct server *, void *), void *object) {

@@ -15,6 +15,7 @@
 #include "access.h"
 #include "bytes.h"
 #include "conf.h"
+#include "core/finding.h"
 #include "core/h1.h"
 #include "core/idmap.h"
 #include "core/ledger.h"
@@ -91,7 +92,13 @@ struct server {
     /* NULL, or what is to run within SUSPECT_AFTER when a client did what may become suspect: may_suspect is set */
     struct event *on_suspicion;
     bool may_suspect;
-    int dial_result; /* enum dial_result and words of the dial failure that the pool is being told of */
+    struct event *on_moved; /* NULL, or what is to run within SERVER_EVERY after connections opened or closed */
+    uint64_t moves_seen;
+    struct event *tick; /* NULL, or what is to run tick_after something happened, unless it is ticking already */
+    mono_ns tick_after;
+    bool ticking;      /* cleared by the tick that needs no other */
+    mono_ns last_work; /* when something last happened */
+    int dial_result;   /* enum dial_result and words of the dial failure that the pool is being told of */
     const char *dial_text;
     struct event *pool_timer;
     mono_ns pool_timer_at;

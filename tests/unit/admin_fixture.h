@@ -1,7 +1,7 @@
 /* The admin endpoint alone, on a loop of its own, over a made-up pool and a real
  * ledger; and a client that shares the loop, so that a test decides what happens
- * between two turns of it. The functions of core/pool.h that the endpoint calls
- * are defined here, and the pool is whatever the test says it is. */
+ * between two turns of it. The functions of core/pool.h and core/finding.h that the
+ * endpoint calls are defined here: pool and findings are whatever the test says. */
 #ifndef ADMIN_FIXTURE_H
 #define ADMIN_FIXTURE_H
 
@@ -51,6 +51,46 @@ bool pool_next_bucket(const struct pool *p, uint64_t after, struct pool_row *out
     return true;
 }
 
+/* --- made-up findings ------------------------------------------------------- */
+
+struct findings {
+    struct finding list[400]; /* in the order in which findings_get gives them */
+    size_t n;
+    uint64_t held;
+    unsigned ticks;
+    struct origin_facts origin; /* of fake_key */
+};
+
+const struct finding *findings_get(struct findings *f, size_t i) {
+    return i < f->n ? &f->list[i] : NULL;
+}
+const struct finding *findings_find(const struct findings *f, uint64_t id) {
+    for (size_t i = 0; i < f->n; i++)
+        if (f->list[i].id == id) return &f->list[i];
+    return NULL;
+}
+unsigned findings_open_of(const struct findings *f, enum finding_kind kind) {
+    unsigned n = 0;
+    for (size_t i = 0; i < f->n; i++) n += !f->list[i].resolved_ns && f->list[i].kind == kind;
+    return n;
+}
+unsigned findings_open(const struct findings *f) {
+    unsigned n = 0;
+    for (unsigned k = 0; k < N_FINDINGS; k++) n += findings_open_of(f, (enum finding_kind)k);
+    return n;
+}
+uint64_t findings_held(const struct findings *f) {
+    return f->held;
+}
+void findings_tick(struct findings *f, int64_t now) {
+    CHECK(now >= 0);
+    f->ticks++;
+}
+bool findings_origin(const struct findings *f, const char *key, struct origin_facts *out) {
+    *out = f->origin;
+    return strcmp(key, fake_key.addr) == 0;
+}
+
 /* --- the endpoint and its loop ---------------------------------------------- */
 
 #define TO_WALL (1767323045678901000 - SEC(100)) /* the clock's 100 s are 2026-01-02T03:04:05.678901Z */
@@ -60,7 +100,9 @@ struct fixture {
     struct admin *admin;
     struct pool pool;
     struct ledger *ledger;
+    struct findings findings;
     struct conf *conf;
+    struct event *wake; /* what the endpoint watches with */
     mono_ns now;
     bool draining;
     unsigned closed_idle, reset_peaks;
@@ -88,6 +130,10 @@ static void fx_gauges(void *arg, struct admin_gauges *out) {
     *out = ((struct fixture *)arg)->gauges;
 }
 
+static void fx_watch(void *arg, struct event *wake) {
+    ((struct fixture *)arg)->wake = wake;
+}
+
 static void fx_listen(struct fixture *f) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -106,6 +152,7 @@ static struct fixture *fx_new(size_t keep, const struct admin_limits *limits) {
     f->now = SEC(100);
     struct admin_env env = {.pool = &f->pool,
                             .ledger = f->ledger,
+                            .findings = &f->findings,
                             .conf = f->conf,
                             .proxy_listen = "127.0.0.1:41234",
                             .admin_listen = "127.0.0.1:41235, unix:/run/a.sock",
@@ -116,7 +163,8 @@ static struct fixture *fx_new(size_t keep, const struct admin_limits *limits) {
                             .is_draining = fx_is_draining,
                             .close_idle = fx_close_idle,
                             .reset_peaks = fx_reset_peaks,
-                            .gauges = fx_gauges};
+                            .gauges = fx_gauges,
+                            .watch = fx_watch};
     if (limits) env.limits = *limits;
     f->admin = admin_new(f->base, &env);
     fx_listen(f);
@@ -125,6 +173,7 @@ static struct fixture *fx_new(size_t keep, const struct admin_limits *limits) {
 
 static void fx_free(struct fixture *f) {
     admin_free(&f->admin);
+    CHECK(f->wake == NULL);
     event_base_loop(f->base, EVLOOP_NONBLOCK); /* what libevent frees later */
     CHECK_EQ(event_base_get_num_events(f->base, EVENT_BASE_COUNT_ADDED), 0);
     ledger_free(&f->ledger);

@@ -40,6 +40,12 @@ TEST(metrics_have_every_number_in_its_place) {
     f->pool.counts = (struct pool_counts){.idle = 2, .active = 1, .dialing = 4, .waiting = 5};
     f->pool.peaks = (struct pool_peaks){.open = 9, .idle = 3};
     f->gauges = (struct admin_gauges){6, 1, 8, 1000, 2000};
+    f->findings.held = 3;
+    f->findings.list[0] = (struct finding){.id = 1, .kind = FINDING_EARLY_BODY_CLOSE};
+    f->findings.list[1] = (struct finding){.id = 2, .kind = FINDING_EARLY_BODY_CLOSE};
+    f->findings.list[2] = (struct finding){.id = 3, .kind = FINDING_DIAL_STORM};
+    f->findings.list[3] = (struct finding){.id = 4, .kind = FINDING_DIAL_FAILURES, .resolved_ns = SEC(3)};
+    f->findings.n = 4;
     json_t *j = get_json(f, "/metrics", 200);
     CHECK_TEXT(j, "schema", "connleak.metrics/1");
     CHECK_TEXT(j, "version", CONNLEAK_VERSION);
@@ -81,12 +87,16 @@ TEST(metrics_have_every_number_in_its_place) {
     CHECK_INT(j, "downstream.rejected", 6);
     CHECK_INT(j, "downstream.bytes_in", 77);
     CHECK_INT(j, "downstream.closes.client_closed", 1);
-    CHECK_NULL(j, "downstream.held");
+    CHECK_INT(j, "downstream.held", 3);
     CHECK_INT(j, "tunnels.open", 1);
     CHECK_INT(j, "tunnels.total", 8);
     CHECK_INT(j, "tunnels.bytes_in", 1000);
     CHECK_INT(j, "tunnels.bytes_out", 2000);
-    CHECK_NULL(j, "findings");
+    CHECK_INT(j, "findings.open", 3);
+    CHECK_EQ(json_object_size(at(j, "findings.by_kind")), 2);
+    CHECK_INT(j, "findings.by_kind.early_body_close", 2);
+    CHECK_INT(j, "findings.by_kind.dial_storm", 1);
+    CHECK(f->findings.ticks > 0); /* the rules were asked what they know by now */
     CHECK(at(j, "kernel.tcp_abort_on_close") && at(j, "kernel.tcp_abort_on_data"));
     json_decref(j);
     fx_free(f);
@@ -187,8 +197,8 @@ static void refuses_method(struct fixture *f, const char *method, const char *ta
 }
 
 TEST(other_methods_change_nothing) {
-    static const char *const gets[] = {"/metrics", "/pools",  "/connections", "/connections/u-1",
-                                       "/ledger",  "/config", "/healthz",     "/readyz"};
+    static const char *const gets[] = {"/metrics", "/pools",   "/connections", "/connections/u-1", "/ledger",
+                                       "/config",  "/healthz", "/readyz",      "/findings",        "/events"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof gets / sizeof *gets; i++) refuses_method(f, "POST", gets[i], "GET, HEAD");
     static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "post", "BREW", "POSTX"};
@@ -202,26 +212,24 @@ TEST(other_methods_change_nothing) {
 }
 
 TEST(paths_that_are_not_there_say_what_is) {
-    static const char *const paths[] = {"/",     "/findings",     "/events",   "/metrics/", "/Metrics",
+    static const char *const paths[] = {"/",     "/findings/",    "/event",    "/metrics/", "/Metrics",
                                         "/nope", "/connections/", "//metrics", "/ledger/1"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         json_t *j = get_json(f, paths[i], 404), *list = at(j, "available");
-        CHECK_EQ(json_array_size(list), 10);
+        CHECK_EQ(json_array_size(list), 12);
         CHECK_STR(json_string_value(json_array_get(list, 0)), "GET /metrics");
         CHECK_TEXT(j, "type", "about:blank");
         json_decref(j);
     }
-    json_t *j = get_json(f, "/findings", 404);
-    CHECK(strstr(json_string_value(at(j, "detail")), "not in this version"));
-    json_decref(j);
     fx_free(f);
 }
 
 TEST(parameters_that_mean_nothing_are_named) {
     static const char *const targets[] = {
-        "/metrics?x=1", "/pools?x",    "/connections?x=", "/connections?side=upstream&x=1", "/connections/u-1?x=1",
-        "/ledger?x=1",  "/config?x=1", "/healthz?x=1",    "/connections?x=1&x=1",           "/readyz?x=1"};
+        "/metrics?x=1",         "/pools?x",    "/connections?x=", "/connections?side=upstream&x=1",
+        "/connections/u-1?x=1", "/ledger?x=1", "/config?x=1",     "/healthz?x=1",
+        "/connections?x=1&x=1", "/readyz?x=1", "/findings?x=1",   "/events?x=1"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         json_t *j = get_json(f, targets[i], 400);

@@ -114,12 +114,12 @@ X(ledger, file, STRING, "none", 0, 0, "file", RESTART, "",
   "Where the record of every closed connection is appended as a line of JSON; made with mode 0600, reopened on SIGUSR1.")
 
 /* findings */
-X(findings, leak_after, DURATION, "30s", 0, DAYS(1), "duration", RESTART, "findings are not in this version",
-  "How long a response may stay unread before its connection counts as leaked.")
-X(findings, slow_after, DURATION, "10s", 0, DAYS(1), "duration", RESTART, "findings are not in this version",
-  "How long unsent bytes may stay put before their client counts as slow.")
-X(findings, window, DURATION, "5m", 0, DAYS(1), "duration", RESTART, "findings are not in this version",
-  "The time over which findings compare and count.")
+X(findings, leak_after, DURATION, "30s", 0, DAYS(1), "duration", LIVE, "",
+  "How long a response may stay unread before its connection counts as leaked; 0 looks for no such leaks.")
+X(findings, slow_after, DURATION, "10s", 0, DAYS(1), "duration", LIVE, "",
+  "How long unsent bytes may stay put before their client counts as slow; 0 calls none slow.")
+X(findings, window, DURATION, "5m", SEC(1), DAYS(1), "duration", LIVE, "",
+  "The time over which findings compare and count; one whose cause has not shown itself for so long is resolved.")
 
 /* probe */
 X(probe, sockets, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "",
