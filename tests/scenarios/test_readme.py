@@ -165,7 +165,7 @@ REFUSED = section("What this version refuses")
 
 
 @pytest.mark.parametrize("setting", ["pool.force_attempt_http2=true", "tls.intercept=on", "tls.ca_cert=x", "tls.ca_key=x", "proxy.mode=transparent",
-                                     "proxy.pairing=mirror", "pool.proxy=http://127.0.0.1:1", "pool.no_proxy=x", "findings.window=1m",
+                                     "proxy.pairing=mirror", "pool.proxy=http://127.0.0.1:1", "pool.no_proxy=x",
                                      "probe.kernel=on"])
 def test_settings_that_are_refused(setting):
     name = setting.split("=")[0]
