@@ -380,6 +380,65 @@ TEST(a_reset_after_the_response_by_go_is_likely_one) {
     end();
 }
 
+TEST(a_thousand_a_second_are_counted_too) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 1000; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        done(id);
+        now += USEC(500);
+        fin(id);
+        now += USEC(500);
+    }
+    wait_for(SEC(2));
+    const struct finding *fi = found(FINDING_EARLY_BODY_CLOSE);
+    CHECK(fi && fi->count == 1000 && fi->number[NUM_BY_FIN] == 1000 && fi->n_ids == FINDING_IDS);
+    CHECK(fi && fi->number[NUM_RECEIVED_BYTES] == 300 && fi->number[NUM_REQUESTS] == 1);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
+TEST(what_the_daemon_gives_up_for_its_client_says_so) {
+    begin(SIDE_UPSTREAM, NULL);
+    size = 5224;
+    opened(1), exchange(1), request(1, 0), response(1, 0);
+    struct fact_end e = an_end();
+    e.reason = REASON_EARLY_CLOSE;
+    e.how = HOW_RST;
+    e.local_rst = true;
+    e.rst = e.rst_likely = FACT_RST_UNREAD;
+    e.unread_bytes = 1128;
+    e.requests = 2;
+    e.early = FACT_EARLY_NO;
+    ended(1, &e);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct finding *fi = found(i ? FINDING_RST_UNREAD_DATA : FINDING_EARLY_BODY_CLOSE);
+        CHECK(fi && fi->observer_effect && fi->number[NUM_UNREAD_BYTES] == 1128 && fi->number[NUM_RECEIVED_BYTES] == 5224);
+        if (!i) CHECK(fi && fi->number[NUM_REQUESTS] == 2 && fi->number[NUM_REUSED] == 1);
+    }
+    end();
+}
+
+TEST(a_full_pool_that_closes_after_errors_too_is_no_matter_of_status) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    conn_id next = 3;
+    opened(1), opened(2);
+    for (unsigned r = 0; r < 6; r++) {
+        conn_id first = next;
+        for (; next < first + 6; next++) opened(next), request(next, 0);
+        request(1, 0), request(2, 0);
+        now += MSEC(10);
+        for (conn_id id = 1; id <= 2; id++) status = 404, response(id, 0), done(id);
+        for (conn_id id = first; id < next; id++) status = id & 1 ? 404 : 200, response(id, 0), done(id), fin(id);
+        wait_for(MSEC(500));
+    }
+    findings_end(f, now);
+    CHECK(found(FINDING_IDLE_CAP_CHURN) && found(FINDING_IDLE_CAP_CHURN)->count == 36);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
 /* ---- held ---- */
 
 static void leak_some(unsigned n) {
@@ -417,6 +476,7 @@ TEST(it_resolves_when_the_connections_are_gone) {
     wait_for(SEC(1));
     CHECK_EQ(findings_open_of(f, FINDING_BODY_NOT_CLOSED), 0);
     CHECK(found(FINDING_BODY_NOT_CLOSED)->resolved_ns != 0);
+    CHECK_EQ(found(FINDING_BODY_NOT_CLOSED)->number[NUM_HELD], 0);
     CHECK_EQ(findings_held(f), 0);
     struct finding_change c;
     unsigned raised = 0, cleared = 0;
