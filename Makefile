@@ -55,14 +55,16 @@ ALL_LDFLAGS = $(SANFLAGS) $(if $(SAN)$(DEBUG),,-pie -Wl,-z,relro,-z,now) $(LDFLA
 
 # One library a room; arrows go down only (README, "The map").
 ROOMS := core whatif log record io admin
-PROBES := wire capture crosscheck sockdiag replay explain
+PROBES := wire capture crosscheck sockdiag replay explain trace
 room_src  = $(wildcard daemon/$(1)/*.c)
 probe_src = $(wildcard probes/$(1)/*.c)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 
 CONF_LIBS   := -linih -lcrypt
 DAEMON_LIBS := -levent -levent_extra -levent_openssl -lssl -lcrypto -ljansson $(CONF_LIBS) -lsystemd -lpthread
-PROBE_LIBS  := -levent_core -lpcap -ljansson -lz -lpthread
+TRACE_LIBS  := $(shell pkg-config --libs libtracefs 2>/dev/null || echo -ltracefs -ltraceevent)
+TRACE_CFLAGS := $(shell pkg-config --cflags libtracefs 2>/dev/null || echo -I/usr/include/tracefs -I/usr/include/traceevent)
+PROBE_LIBS  := -levent_core -lpcap -ljansson -lz $(TRACE_LIBS) -lpthread
 
 HAVE_LIBLLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo 1)
 ifeq ($(HAVE_LIBLLHTTP),1)
@@ -102,11 +104,12 @@ $(B)/connleakd: $(call obj,daemon/main.c daemon/causes.c daemon/probe.c $(call r
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,whatif) $(call probe_src,replay) $(call probe_src,explain)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,trace) $(call probe_src,whatif) $(call probe_src,replay) $(call probe_src,explain)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 
 $(B)/daemon/core/h1.o: ALL_CFLAGS += $(LLHTTP_CFLAGS)
+$(B)/probes/trace/%.o: ALL_CFLAGS += $(TRACE_CFLAGS)
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
@@ -131,6 +134,11 @@ $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counter
 $(ADMIN_TESTS): TEST_LIBS := -levent
 $(B)/tests/unit/t_admin_target $(B)/tests/fuzz/f_admin_target: $(B)/daemon/admin/target.o
 
+TRACE_TESTS := $(B)/tests/unit/t_trace
+$(TRACE_TESTS): $(call obj,$(addprefix probes/trace/,fold.c format.c))
+$(TRACE_TESTS): TEST_LIBS := $(TRACE_LIBS)
+$(TRACE_TESTS:=.o): ALL_CFLAGS += $(TRACE_CFLAGS)
+
 # Fuzz targets: plain programs that take files, or libFuzzer's (tests/fuzz/onefile.c says how).
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/f_*.c))
 $(FUZZERS): $(if $(LIBFUZZER),,$(B)/tests/fuzz/onefile.o)
@@ -153,13 +161,13 @@ fuzzers: $(FUZZERS)
 # --- what is needed ---
 
 DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-dev libinih-dev libcrypt-dev \
-             libsystemd-dev libpcap-dev zlib1g-dev node-llhttp
+             libsystemd-dev libpcap-dev zlib1g-dev libtracefs-dev libtraceevent-dev node-llhttp
 DEPS_test := $(DEPS_run) golang-go python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils \
              python3-requests python3-httpx python3-aiohttp nodejs node-undici
 DEPS_demo := $(DEPS_run) python3 nginx tcpdump
 DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace tcptrace tshark
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
-PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib
+PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib libtracefs libtraceevent
 
 deps:
 	@tests/tools/deps $(DEPS_test) -- $(PC_MODULES)

@@ -6,6 +6,7 @@
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DISAGREED = 3, EXIT_FINDING = 99 };
 
 int analyze_main(int argc, char **argv);
+int resets_main(int argc, char **argv);
 int sockets_main(int argc, char **argv);
 int whatif_main(int argc, char **argv);
 int explain_main(int argc, char **argv);

@@ -19,7 +19,7 @@ static const struct command {
     {"replay", "play a capture's clients against a proxy, and compare", replay_main},
     {"whatif", "what other limits would have done, and which to set", whatif_main},
     {"sockets", "what lies unread in which connection, and whose it is", sockets_main},
-    {"resets", "", NULL},
+    {"resets", "RSTs as this host's kernel sends them, with its reason", resets_main},
     {"run", "", NULL},
     {"top", "", NULL},
     {"explain", "what a word or a log's message means, and what to do", explain_main},

@@ -72,11 +72,13 @@ BELOW = {
     "probes/explain": CORE | {"probes/wire/tbl"},
     "probes/sockdiag": CORE | {"daemon/record"},
     "probes/replay": CORE | {"probes/wire", "probes/capture", "daemon/record"},
+    "probes/trace": CORE | {"daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "daemon/record"},
 }
 ONLY_IN = {
     r"event2?/|event\.h": {"daemon/io", "daemon/admin", "daemon", "probes/replay"},
     r"openssl/": {"daemon/io"},
+    r"tracefs\.h|event-parse\.h|kbuffer\.h": {"probes/trace"},
     r"pcap(/|\.h)": {"probes/capture"},
     r"jansson\.h": {"daemon/record", "daemon/admin"},
     r"llhttp\.h": {"daemon/core"},

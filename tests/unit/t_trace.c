@@ -1,0 +1,847 @@
+/* Sockets' states and RSTs folded into connections, and a kernel's raw records read by its own formats. */
+#include "record/kernel_evidence.h"
+#include "tap.h"
+#include "trace/fold.h"
+#include "trace/format.h"
+#include "trace_samples.h"
+
+#include <event-parse.h>
+#include <netinet/tcp.h>
+
+/* ---- a kernel in a few lines ---- */
+
+static struct fold *fold;
+static int64_t now;
+
+static struct endpoint end(unsigned host, unsigned port) {
+    return (struct endpoint){.addr = {10, 0, 0, (uint8_t)host}, .port = (uint16_t)port, .family = ADDR_V4};
+}
+
+#define CLIENT 1
+#define SERVER 2
+
+struct peer {
+    uint64_t sk;
+    struct flow_key flow; /* its own view */
+};
+
+static struct peer client_at(uint64_t sk, unsigned port) {
+    return (struct peer){sk, {end(CLIENT, port), end(SERVER, 80)}};
+}
+static struct peer server_of(uint64_t sk, unsigned port) {
+    return (struct peer){sk, {end(SERVER, 80), end(CLIENT, port)}};
+}
+
+static void begin_with(struct fold_limits limits) {
+    fold_free(&fold);
+    fold = fold_new(&limits);
+    now = SEC(1000);
+}
+static void begin(void) {
+    begin_with((struct fold_limits)FOLD_LIMITS_DEFAULT);
+}
+
+static void check(void) {
+    const char *wrong = fold_check(fold);
+
+    if (wrong) tap_fail(__FILE__, __LINE__, "does not hold: %s", wrong);
+}
+
+static void give(struct trace_event ev) {
+    now += USEC(10);
+    ev.at_ns = now;
+    fold_event(fold, &ev);
+    check();
+}
+
+static void state_by(const struct peer *p, int old_state, int new_state, int32_t pid, const char *comm) {
+    struct trace_event ev = {.sk = p->sk,
+                             .flow = p->flow,
+                             .kind = TRACE_SET_STATE,
+                             .old_state = (uint8_t)old_state,
+                             .new_state = (uint8_t)new_state,
+                             .pid = pid};
+
+    snprintf(ev.comm, sizeof ev.comm, "%s", comm);
+    if (old_state == TCP_CLOSE && new_state == TCP_SYN_SENT) ev.flow.local.port = 0;
+    give(ev);
+}
+static void state(const struct peer *p, int old_state, int new_state) {
+    state_by(p, old_state, new_state, 0, "");
+}
+
+static void sends_rst(const struct peer *p, int in_state, const char *reason, int32_t pid) {
+    give((struct trace_event){.sk = p->sk,
+                              .flow = p->flow,
+                              .kind = TRACE_SEND_RESET,
+                              .new_state = (uint8_t)in_state,
+                              .reason = reason,
+                              .pid = pid,
+                              .comm = "closer"});
+}
+static void gets_rst(const struct peer *p) {
+    give((struct trace_event){.sk = p->sk, .flow = p->flow, .kind = TRACE_RECEIVE_RESET});
+}
+
+static void dials(const struct peer *p) {
+    state_by(p, TCP_CLOSE, TCP_SYN_SENT, 100, "dialer");
+    now += MSEC(2);
+    state(p, TCP_SYN_SENT, TCP_ESTABLISHED);
+}
+static void accepts(const struct peer *p) {
+    state(p, TCP_LISTEN, TCP_SYN_RECV);
+    state(p, TCP_SYN_RECV, TCP_ESTABLISHED);
+}
+
+static struct trace_record rec;
+static bool next_record(void) {
+    return fold_next_record(fold, &rec);
+}
+static bool finished(void) {
+    now += SEC(10);
+    fold_tick(fold, now);
+    check();
+    return next_record();
+}
+
+static struct trace_reset rst;
+static bool next_reset(void) {
+    return fold_next_reset(fold, &rst);
+}
+
+static const char *cause(void) {
+    int first = kernel_first_rst(&rec.evidence);
+    const char *name = first < 0 ? NULL : rst_proof_name(rst_reason_proves(rec.evidence.end[first].reason));
+
+    return name ? name : "-";
+}
+
+/* ---- one life each ---- */
+
+TEST(dialed_and_closed_by_both) {
+    struct peer c = client_at(1, 4000);
+    int64_t began;
+
+    begin();
+    began = now + USEC(10);
+    dials(&c);
+    CHECK(!next_record());
+    state_by(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1, 100, "dialer");
+    int64_t fin = now;
+    state(&c, TCP_FIN_WAIT1, TCP_FIN_WAIT2);
+    state(&c, TCP_FIN_WAIT2, TCP_CLOSE);
+    CHECK(!next_record()); /* it lingers: late bytes may yet be answered with RST */
+    CHECK(finished());
+    CHECK_EQ(rec.life.observer, OBSERVER_KERNEL);
+    CHECK_EQ(rec.life.side, SIDE_CLIENT);
+    CHECK_EQ(rec.life.opened_ns, began);
+    CHECK_EQ(rec.life.dialed_ns - rec.life.opened_ns, MSEC(2) + USEC(10));
+    CHECK_EQ(rec.life.closed_ns, fin);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+    CHECK_EQ(rec.life.state, LIFE_CLOSED);
+    CHECK_EQ(rec.life.flow.local.port, 4000);
+    CHECK(!rec.life.rst_sent && !rec.life.rst_received);
+    CHECK_EQ(rec.life.known, KNOW_OPENED | KNOW_CLOSED | KNOW_DIAL | KNOW_RST_SENT | KNOW_RST_RECEIVED | KNOW_CLOSE);
+    CHECK_EQ(rec.evidence.incomplete, 0);
+    CHECK_EQ(rec.evidence.end[0].pid, 100);
+    CHECK_STR(rec.evidence.end[0].comm, "dialer");
+    CHECK(!rec.evidence.end[1].seen);
+    CHECK(!next_record());
+    CHECK(!next_reset());
+}
+
+TEST(the_remote_end_closes_first) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
+    state(&c, TCP_CLOSE_WAIT, TCP_LAST_ACK);
+    state(&c, TCP_LAST_ACK, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.life.close_by, BY_REMOTE);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+    CHECK(rec.evidence.end[0].fin_event > rec.evidence.end[1].fin_event);
+    CHECK(rec.evidence.end[1].fin_event > 0);
+}
+
+TEST(closed_with_bytes_unread_goes_to_close_before_its_rst) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state_by(&c, TCP_ESTABLISHED, TCP_CLOSE, 7, "reader");
+    sends_rst(&c, TCP_CLOSE, "TCP_ABORT_ON_CLOSE", 7);
+    CHECK(next_reset());
+    CHECK_EQ(rst.state, TCP_ESTABLISHED); /* what it was in, not what close() made of it */
+    CHECK_EQ(rst.pid, 7);
+    CHECK_EQ(rst.conn, 1);
+    CHECK(!rst.received);
+    CHECK(finished());
+    CHECK(rec.life.rst_sent);
+    CHECK(!rec.life.rst_received);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_RST);
+    CHECK_STR(cause(), "unread_at_close");
+    CHECK_EQ(rec.evidence.end[0].rsts, 1);
+    CHECK_EQ(rec.life.closed_ns, rec.evidence.end[0].rst_ns);
+}
+
+/* A FIN of the peer that the socket no longer took came later than its close. */
+TEST(a_close_with_rst_is_first_even_if_the_peers_fin_comes_before_the_rst_is_told) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    dials(&c);
+    accepts(&s);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE);
+    state(&s, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    sends_rst(&c, TCP_CLOSE, "TCP_ABORT_ON_CLOSE", 7);
+    gets_rst(&s);
+    state(&s, TCP_FIN_WAIT1, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_RST);
+    CHECK_EQ(rec.evidence.end[1].rst_event, 0);
+}
+
+TEST(unread_bytes_after_the_peers_fin) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
+    state(&c, TCP_CLOSE_WAIT, TCP_CLOSE);
+    sends_rst(&c, TCP_CLOSE, "TCP_ABORT_ON_CLOSE", 7);
+    CHECK(next_reset());
+    CHECK_EQ(rst.state, TCP_CLOSE_WAIT);
+    CHECK(finished());
+    CHECK_EQ(rec.life.close_by, BY_REMOTE);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+    CHECK(rec.life.rst_sent);
+    CHECK_STR(cause(), "unread_at_close");
+}
+
+TEST(data_after_close_is_answered_by_time_wait) {
+    struct peer c = client_at(1, 4000), nobody = client_at(99, 4000);
+
+    begin();
+    dials(&c);
+    state_by(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1, 100, "dialer");
+    state(&c, TCP_FIN_WAIT1, TCP_FIN_WAIT2);
+    state(&c, TCP_FIN_WAIT2, TCP_CLOSE);
+    now += MSEC(500);
+    sends_rst(&nobody, TCP_TIME_WAIT, "TCP_TIMEWAIT_SOCKET", 0);
+    sends_rst(&nobody, TCP_TIME_WAIT, "TCP_TIMEWAIT_SOCKET", 0);
+    CHECK(next_reset());
+    CHECK_EQ(rst.state, TCP_TIME_WAIT);
+    CHECK_EQ(rst.pid, 0);
+    CHECK_EQ(rst.owner_pid, 100); /* softirq has no process, its connection had one */
+    CHECK(next_reset());
+    CHECK(finished());
+    CHECK(rec.life.rst_sent);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+    CHECK_STR(cause(), "data_after_close");
+    CHECK_EQ(rec.evidence.end[0].rsts, 2);
+}
+
+TEST(after_its_time_an_rst_belongs_to_nothing) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_FIN_WAIT1, TCP_CLOSE);
+    CHECK(finished());
+    CHECK(!rec.life.rst_sent);
+    sends_rst(&c, TCP_TIME_WAIT, "TCP_TIMEWAIT_SOCKET", 0);
+    CHECK(next_reset());
+    CHECK_EQ(rst.conn, 0);
+    CHECK(!finished());
+}
+
+/* ---- both ends here ---- */
+
+TEST(both_ends_of_one_connection_are_one_record) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    dials(&c);
+    accepts(&s);
+    CHECK_EQ(fold_counts(fold).connections, 1);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE);
+    gets_rst(&s); /* loopback: it arrives before the kernel says that it is sent */
+    state(&s, TCP_ESTABLISHED, TCP_CLOSE);
+    sends_rst(&c, TCP_CLOSE, "TCP_ABORT_ON_CLOSE", 7);
+    CHECK(next_reset());
+    CHECK(!rst.received);
+    CHECK_STR(rst.reason, "TCP_ABORT_ON_CLOSE");
+    CHECK(finished());
+    CHECK(!next_reset()); /* its arrival is no second RST */
+    CHECK(!next_record());
+    CHECK(rec.evidence.end[0].seen && rec.evidence.end[1].seen);
+    CHECK(rec.life.rst_sent);
+    CHECK(!rec.life.rst_received);
+    CHECK_EQ(rec.evidence.end[0].rsts, 1);
+    CHECK_STR(cause(), "unread_at_close");
+}
+
+TEST(an_end_that_stays_keeps_the_connection_open) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    dials(&c);
+    accepts(&s);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&s, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
+    state(&c, TCP_FIN_WAIT1, TCP_FIN_WAIT2);
+    state(&c, TCP_FIN_WAIT2, TCP_CLOSE);
+    CHECK(!finished());
+    fold_finish(fold, now);
+    CHECK(next_record());
+    CHECK_EQ(rec.life.state, LIFE_OPEN);
+    CHECK_EQ(rec.life.closed_ns, 0);
+    CHECK_EQ(rec.life.close_by, BY_NONE);
+    CHECK_EQ(rec.evidence.incomplete, KERNEL_OPEN_AT_END);
+    CHECK(rec.evidence.end[0].fin_event);
+}
+
+TEST(simultaneous_close) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_FIN_WAIT1, TCP_CLOSING);
+    state(&c, TCP_CLOSING, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK(rec.evidence.end[1].fin_event > rec.evidence.end[0].fin_event);
+}
+
+/* ---- the accepting end alone ---- */
+
+TEST(an_accepted_connection_is_told_from_the_end_that_connected) {
+    struct peer s = server_of(2, 4000);
+
+    begin();
+    accepts(&s);
+    gets_rst(&s);
+    state(&s, TCP_ESTABLISHED, TCP_CLOSE);
+    now += MSEC(60);
+    fold_tick(fold, now);
+    CHECK(next_reset());
+    CHECK(rst.received);
+    CHECK_EQ(rst.flow.local.addr[3], CLIENT);
+    CHECK_EQ(rst.state, TCP_ESTABLISHED);
+    CHECK(finished());
+    CHECK_EQ(rec.life.flow.local.addr[3], CLIENT);
+    CHECK_EQ(rec.life.flow.remote.port, 80);
+    CHECK(rec.life.rst_sent);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_RST);
+    CHECK(!(rec.life.known & KNOW_DIAL));
+    CHECK(rec.life.known & KNOW_OPENED);
+}
+
+/* ---- dials that fail ---- */
+
+TEST(a_refused_dial) {
+    struct peer c = client_at(1, 4000), nobody = server_of(0, 4000);
+
+    begin();
+    state_by(&c, TCP_CLOSE, TCP_SYN_SENT, 100, "dialer");
+    sends_rst(&nobody, 0, "NO_SOCKET", 0);
+    gets_rst(&c);
+    state(&c, TCP_SYN_SENT, TCP_CLOSE);
+    CHECK(next_reset());
+    CHECK(!rst.received);
+    CHECK(finished());
+    CHECK(!next_reset());
+    CHECK(rec.life.rst_received);
+    CHECK(!rec.life.rst_sent);
+    CHECK_EQ(rec.life.close_by, BY_REMOTE);
+    CHECK_EQ(rec.life.close_how, HOW_RST);
+    CHECK_EQ(rec.life.dialed_ns, 0);
+    CHECK_STR(cause(), "refused");
+}
+
+TEST(a_dial_that_was_given_up_was_closed_by_nobody) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    state(&c, TCP_CLOSE, TCP_SYN_SENT);
+    state(&c, TCP_SYN_SENT, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.life.state, LIFE_CLOSED);
+    CHECK(rec.life.known & KNOW_CLOSE);
+    CHECK_EQ(rec.life.close_by, BY_NONE);
+    CHECK_EQ(rec.life.close_how, HOW_NONE);
+}
+
+TEST(a_connection_that_timed_out_has_an_end_that_nobody_made) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE);
+    CHECK(finished());
+    CHECK(!(rec.life.known & KNOW_CLOSE));
+    CHECK_EQ(rec.life.state, LIFE_CLOSED);
+    CHECK(rec.life.closed_ns > 0);
+}
+
+/* ---- what was there before, or is not seen ---- */
+
+TEST(an_old_connection_is_met_in_its_middle) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    state(&c, TCP_CLOSE_WAIT, TCP_LAST_ACK);
+    state(&c, TCP_LAST_ACK, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.life.close_by, BY_REMOTE);
+    CHECK_EQ(rec.evidence.incomplete, KERNEL_BEGAN_BEFORE);
+    CHECK_EQ(rec.evidence.roles, KERNEL_ROLES_ASSUMED);
+    CHECK(!(rec.life.known & (KNOW_OPENED | KNOW_DIAL)));
+    CHECK_EQ(rec.life.flow.remote.port, 80); /* the lower port serves, by guess */
+}
+
+TEST(both_ends_of_an_old_connection_find_each_other) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    state(&s, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
+    state(&s, TCP_FIN_WAIT1, TCP_FIN_WAIT2);
+    state(&c, TCP_CLOSE_WAIT, TCP_LAST_ACK);
+    state(&s, TCP_FIN_WAIT2, TCP_CLOSE);
+    state(&c, TCP_LAST_ACK, TCP_CLOSE);
+    CHECK(finished());
+    CHECK(!next_record());
+    CHECK_EQ(rec.life.close_by, BY_REMOTE);
+    CHECK(rec.evidence.end[0].seen && rec.evidence.end[1].seen);
+}
+
+TEST(a_port_that_is_used_again_is_another_connection) {
+    struct peer c = client_at(1, 4000), again = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_FIN_WAIT1, TCP_CLOSE);
+    dials(&again);
+    CHECK(next_record()); /* at once: the ports are the new one's */
+    CHECK_EQ(rec.life.id, 1);
+    sends_rst(&again, TCP_ESTABLISHED, "TCP_KEEPALIVE_TIMEOUT", 0);
+    CHECK(next_reset());
+    CHECK_EQ(rst.conn, 2);
+    CHECK(!rec.life.rst_sent);
+}
+
+TEST(events_that_were_lost_make_what_they_may_concern_unknown) {
+    struct peer c = client_at(1, 4000), later = client_at(2, 4001);
+
+    begin();
+    dials(&c);
+    fold_lost(fold, 3);
+    dials(&later);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_FIN_WAIT1, TCP_CLOSE);
+    state(&later, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&later, TCP_FIN_WAIT1, TCP_CLOSE);
+    CHECK(finished());
+    CHECK_EQ(rec.evidence.incomplete, KERNEL_EVENTS_LOST);
+    CHECK(!(rec.life.known & (KNOW_RST_SENT | KNOW_RST_RECEIVED | KNOW_CLOSE)));
+    CHECK(next_record());
+    CHECK_EQ(rec.evidence.incomplete, 0);
+    CHECK(rec.life.known & KNOW_RST_SENT);
+    CHECK_EQ(fold_counts(fold).lost, 3);
+}
+
+TEST(an_old_kernel_does_not_tell_of_rsts_from_time_wait) {
+    struct fold_limits limits = FOLD_LIMITS_DEFAULT;
+    struct peer c = client_at(1, 4000);
+
+    limits.all_resets = false;
+    begin_with(limits);
+    dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&c, TCP_FIN_WAIT1, TCP_CLOSE);
+    CHECK(finished());
+    CHECK(!(rec.life.known & KNOW_RST_SENT));
+    CHECK(rec.life.known & KNOW_RST_RECEIVED);
+}
+
+TEST(listeners_are_no_connections) {
+    struct peer l = {5, {end(SERVER, 80), {.family = ADDR_V4}}};
+
+    begin();
+    state(&l, TCP_CLOSE, TCP_LISTEN);
+    state(&l, TCP_LISTEN, TCP_CLOSE);
+    fold_finish(fold, now);
+    CHECK(!next_record());
+}
+
+/* ---- RSTs of other hosts ---- */
+
+TEST(an_rst_from_another_host_waits_until_it_is_sure) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    dials(&c);
+    gets_rst(&c);
+    CHECK(!next_reset());
+    now += MSEC(49);
+    fold_tick(fold, now);
+    CHECK(!next_reset());
+    now += MSEC(2);
+    fold_tick(fold, now);
+    CHECK(next_reset());
+    CHECK(rst.received);
+    CHECK_EQ(rst.owner_pid, 100);
+    CHECK_EQ(rst.reason == NULL, 1);
+}
+
+/* ---- bounds ---- */
+
+TEST(connections_are_bounded_the_closed_go_first_then_the_quiet) {
+    struct fold_limits limits = FOLD_LIMITS_DEFAULT;
+    struct peer a = client_at(1, 4001), b = client_at(2, 4002), c = client_at(3, 4003), d = client_at(4, 4004);
+
+    limits.connections = 2;
+    begin_with(limits);
+    dials(&a);
+    dials(&b);
+    state(&b, TCP_ESTABLISHED, TCP_FIN_WAIT1);
+    state(&b, TCP_FIN_WAIT1, TCP_CLOSE);
+    dials(&c);
+    CHECK(next_record());
+    CHECK_EQ(rec.life.id, 2);
+    CHECK_EQ(rec.evidence.incomplete, 0);
+    CHECK_EQ(fold_counts(fold).limit, 0);
+    dials(&d);
+    CHECK(next_record());
+    CHECK_EQ(rec.life.id, 1);
+    CHECK_EQ(rec.evidence.incomplete, KERNEL_LIMIT);
+    CHECK_EQ(rec.life.state, LIFE_OPEN);
+    CHECK_EQ(fold_counts(fold).limit, 1);
+    CHECK_EQ(fold_counts(fold).connections, 2);
+}
+
+/* ---- anything at all ---- */
+
+static uint64_t seed;
+static unsigned below(unsigned n) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % n;
+}
+
+static void anything(void) {
+    static const char *const reasons[] = {NULL, "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_DATA", "UNHEARD_OF"};
+    unsigned port = 4000 + below(4);
+    bool serves = below(2);
+    struct peer p = serves ? server_of(below(9), port) : client_at(below(9), port);
+    struct trace_event ev = {.sk = p.sk, .flow = p.flow, .kind = (uint8_t)below(3)};
+
+    if (below(8) == 0) ev.flow.local.port = 0;
+    if (below(20) == 0) ev.flow.remote = ev.flow.local;
+    ev.old_state = (uint8_t)below(KERNEL_STATES);
+    ev.new_state = (uint8_t)below(KERNEL_STATES);
+    ev.reason = ev.kind == TRACE_SEND_RESET ? reasons[below(4)] : NULL;
+    ev.pid = (int32_t)below(3);
+    memset(ev.comm, 'x', sizeof ev.comm); /* no NUL */
+    give(ev);
+}
+
+static void check_record(uint64_t *n_sent) {
+    const struct lifecycle *l = &rec.life;
+
+    *n_sent += rec.evidence.end[0].rsts + rec.evidence.end[1].rsts;
+    CHECK_EQ(l->rst_sent, rec.evidence.end[0].rst_event != 0);
+    CHECK(l->state == LIFE_CLOSED || !l->closed_ns);
+    CHECK(l->closed_ns == 0 || l->opened_ns <= l->closed_ns);
+    CHECK(rec.evidence.end[0].seen || rec.evidence.end[1].seen);
+    CHECK(l->close_by == BY_NONE ? l->close_how == HOW_NONE : l->close_how != HOW_NONE);
+    CHECK(memchr(rec.evidence.end[0].comm, 0, KERNEL_COMM_MAX) != NULL);
+}
+
+TEST(whatever_comes_the_invariants_hold) {
+    for (unsigned round = 0; round < 300 && !tap_bad; round++) {
+        struct fold_limits limits = FOLD_LIMITS_DEFAULT;
+        uint64_t sent = 0, listed = 0, records = 0, last = 0;
+
+        seed = round + 1;
+        limits.connections = 1 + below(5);
+        begin_with(limits);
+        for (unsigned i = 0; i < 400 && !tap_bad; i++) {
+            anything();
+            if (below(50) == 0) fold_lost(fold, below(3));
+            if (below(10) == 0) now += MSEC(below(3000));
+            if (below(4) == 0) fold_tick(fold, now);
+            while (next_reset()) listed += !rst.received && rst.conn;
+            while (next_record()) records++, check_record(&sent);
+        }
+        fold_finish(fold, now);
+        check();
+        while (next_reset()) listed += !rst.received && rst.conn;
+        while (next_record()) {
+            records++;
+            check_record(&sent);
+            last = rec.life.id > last ? rec.life.id : last;
+        }
+        CHECK_EQ(fold_counts(fold).connections, 0);
+        CHECK(records >= last);
+        CHECK(sent >= listed); /* more: what was sent before its connection was known */
+        if (tap_bad) printf("# seed %u\n", round);
+    }
+    fold_free(&fold);
+}
+
+/* ---- the kernel's own records ---- */
+
+static struct tep_handle *tep;
+static struct trace_format *format;
+static char error[TRACE_TEXT];
+
+static void parse(const char *text, const char *system) {
+    CHECK_EQ(tep_parse_event(tep, text, strlen(text), system), 0);
+}
+
+static void use_formats(const char *send) {
+    tep_set_loglevel(TEP_LOG_NONE);
+    tep = tep_alloc();
+    tep_set_long_size(tep, 8);
+    tep_set_local_bigendian(tep, TEP_LITTLE_ENDIAN);
+    tep_set_file_bigendian(tep, TEP_LITTLE_ENDIAN);
+    if (send) parse(send, "tcp");
+    parse(FORMAT_RECEIVE, "tcp");
+    parse(FORMAT_STATE, "sock");
+    format = trace_format_new(tep, error);
+}
+
+static void drop_formats(void) {
+    trace_format_free(&format);
+    tep_free(tep);
+}
+
+static size_t unhex(const char *hex, unsigned char out[128]) {
+    size_t n = strlen(hex) / 2;
+
+    for (size_t i = 0; i < n && i < 128; i++) {
+        unsigned byte = 0;
+        sscanf(hex + 2 * i, "%2x", &byte);
+        out[i] = (unsigned char)byte;
+    }
+    return n;
+}
+
+static bool read_sample(size_t i, struct trace_event *ev) {
+    unsigned char data[128];
+    size_t size = unhex(samples[i].hex, data);
+
+    return trace_format_read(format, data, size, samples[i].at_ns, ev);
+}
+
+#define N_SAMPLES (sizeof samples / sizeof *samples)
+
+TEST(real_records_of_linux_6_18) {
+    struct trace_event ev;
+    char text[ENDPOINT_TEXT_MAX];
+
+    use_formats(FORMAT_SEND);
+    CHECK(format != NULL);
+    CHECK(trace_format_has_reason(format));
+    CHECK(trace_format_all_resets(format));
+    CHECK(read_sample(1, &ev));
+    CHECK_EQ(ev.kind, TRACE_SET_STATE);
+    CHECK_EQ(ev.old_state, TCP_CLOSE);
+    CHECK_EQ(ev.new_state, TCP_SYN_SENT);
+    CHECK_EQ(ev.flow.local.port, 0);
+    CHECK_STR(endpoint_text(&ev.flow.remote, text), "127.0.0.1:47217");
+    CHECK_EQ(ev.pid, 0x4678);
+    CHECK_EQ(ev.sk, 0xffff8882af349280);
+    CHECK(read_sample(3, &ev));
+    CHECK_EQ(ev.pid, 0); /* softirq */
+    CHECK(read_sample(9, &ev));
+    CHECK_EQ(ev.kind, TRACE_SEND_RESET);
+    CHECK_STR(ev.reason, "TCP_ABORT_ON_CLOSE");
+    CHECK_EQ(ev.new_state, TCP_CLOSE);
+    CHECK_EQ(ev.pid, 0x4678);
+    CHECK_STR(endpoint_text(&ev.flow.local, text), "127.0.0.1:34534");
+    CHECK(read_sample(20, &ev));
+    CHECK_STR(ev.reason, "TCP_TIMEWAIT_SOCKET");
+    CHECK_EQ(ev.new_state, TCP_TIME_WAIT);
+    CHECK_EQ(ev.pid, 0);
+    CHECK_STR(endpoint_text(&ev.flow.local, text), "[::1]:47420");
+    drop_formats();
+}
+
+TEST(real_records_folded) {
+    struct trace_event ev;
+
+    use_formats(FORMAT_SEND);
+    begin();
+    for (size_t i = 0; i < N_SAMPLES; i++) {
+        CHECK(read_sample(i, &ev));
+        fold_event(fold, &ev);
+        check();
+    }
+    fold_finish(fold, samples[N_SAMPLES - 1].at_ns);
+    CHECK(next_record());
+    CHECK(rec.life.rst_sent);
+    CHECK_EQ(rec.life.close_how, HOW_RST);
+    CHECK_STR(cause(), "unread_at_close");
+    CHECK(next_record());
+    CHECK(rec.life.rst_sent);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_STR(cause(), "data_after_close");
+    CHECK(!next_record());
+    CHECK(next_reset());
+    CHECK_EQ(rst.state, TCP_ESTABLISHED);
+    CHECK(next_reset());
+    CHECK(!next_reset());
+    drop_formats();
+    fold_free(&fold);
+}
+
+/* The number of a reason is the kernel's to choose, and its name too. */
+TEST(reasons_are_named_by_the_format) {
+    char *other = strdup(FORMAT_SEND), *at = strstr(other, "{ 11, \"TCP_ABORT_ON_CLOSE\" }");
+    struct trace_event ev;
+
+    CHECK(at != NULL);
+    memcpy(at, "{ 11, \"RENAMED_BY_THE_KERNEL\"}", strlen("{ 11, \"TCP_ABORT_ON_CLOSE\" }"));
+    at = strstr(other, "{ 11, \"RENAMED");
+    memcpy(at, "{ 11, \"SOMETHING_ELSE\"     }", strlen("{ 11, \"TCP_ABORT_ON_CLOSE\" }"));
+    use_formats(other);
+    CHECK(format != NULL);
+    CHECK(read_sample(9, &ev));
+    CHECK_STR(ev.reason, "SOMETHING_ELSE");
+    CHECK(rst_reason_text(ev.reason) == NULL);
+    CHECK_EQ(rst_reason_proves(ev.reason), RST_BY_NONE);
+    drop_formats();
+    free(other);
+}
+
+/* Linux 5.16 to 6.9: no reason, and ports apart from addresses. */
+TEST(an_older_kernel_has_no_reason) {
+    unsigned char data[74] = {0x3c, 0x06, 0, 0, 0x39, 0x30, 0, 0};
+    struct trace_event ev;
+    char text[ENDPOINT_TEXT_MAX];
+
+    use_formats(FORMAT_SEND_OLD);
+    CHECK(format != NULL);
+    CHECK(!trace_format_has_reason(format));
+    CHECK(!trace_format_all_resets(format));
+    data[16] = 0x42;
+    data[24] = TCP_CLOSE;
+    data[28] = 0x40, data[29] = 0x1f; /* 8000, in the host's order */
+    data[30] = 0x10, data[31] = 0x27;
+    data[42 + 10] = data[42 + 11] = 0xff, data[42 + 12] = 127, data[42 + 15] = 1;
+    data[58] = 0xfe, data[59] = 0x80, data[58 + 15] = 9;
+    CHECK(trace_format_read(format, data, sizeof data, 5, &ev));
+    CHECK_EQ(ev.kind, TRACE_SEND_RESET);
+    CHECK(ev.reason == NULL);
+    CHECK_EQ(ev.pid, 12345);
+    CHECK_EQ(ev.sk, 0x42);
+    CHECK_EQ(ev.new_state, TCP_CLOSE);
+    CHECK_STR(endpoint_text(&ev.flow.local, text), "127.0.0.1:8000");
+    CHECK_STR(endpoint_text(&ev.flow.remote, text), "[fe80::9]:10000");
+    drop_formats();
+}
+
+TEST(a_kernel_without_the_tracepoint_is_told_so) {
+    use_formats(NULL);
+    CHECK(format == NULL);
+    CHECK_STR(error, "tracepoint tcp:tcp_send_reset is missing");
+    drop_formats();
+}
+
+TEST(a_record_cut_anywhere_is_refused_and_never_read_past_its_end) {
+    struct trace_event ev;
+
+    use_formats(FORMAT_SEND);
+    for (size_t i = 0; i < N_SAMPLES; i++) {
+        unsigned char data[128];
+        size_t size = unhex(samples[i].hex, data);
+
+        for (size_t n = 0; n <= size; n++) {
+            unsigned char *exact = malloc(n ? n : 1);
+
+            memcpy(exact, data, n);
+            trace_format_read(format, exact, n, 1, &ev);
+            if (n < 40) CHECK(!trace_format_read(format, exact, n, 1, &ev));
+            free(exact);
+        }
+    }
+    drop_formats();
+}
+
+/* ---- as JSON, and back ---- */
+
+TEST(evidence_is_read_as_it_was_written) {
+    struct kernel_evidence e = {.end = {{.seen = true,
+                                         .state = TCP_CLOSE,
+                                         .pid = 77,
+                                         .comm = "a \"name\"",
+                                         .fin_ns = SEC(5),
+                                         .fin_event = 9,
+                                         .rst_ns = SEC(6),
+                                         .rst_event = 12,
+                                         .reason = "TCP_ABORT_ON_DATA",
+                                         .rsts = 2,
+                                         .closed_ns = SEC(7)},
+                                        {.seen = false}},
+                                .first_ns = SEC(1),
+                                .last_ns = SEC(8),
+                                .first_event = 3,
+                                .last_event = 20,
+                                .incomplete = KERNEL_BEGAN_BEFORE | KERNEL_EVENTS_LOST,
+                                .roles = KERNEL_ROLES_ASSUMED},
+                           back;
+    struct kernel_evidence_out how = {&e, SEC(1000000)};
+    struct lifecycle life = {0};
+    struct json_out o = {0};
+    char why[KERNEL_EVIDENCE_TEXT], *text;
+    size_t len;
+
+    kernel_evidence_json(&o, &life, &how);
+    text = json_out_take(&o, &len);
+    CHECK(strstr(text, "\"rst_cause\":\"data_after_close\",\"rst_reason\":\"TCP_ABORT_ON_DATA\"") != NULL);
+    CHECK(strstr(text, "\"incomplete\":[\"began_before_trace\",\"events_lost\"]") != NULL);
+    CHECK(kernel_evidence_read(text, &back, why));
+    CHECK_EQ(back.end[0].fin_ns, SEC(1000005));
+    CHECK_EQ(back.end[0].rst_ns, SEC(1000006));
+    CHECK_EQ(back.end[0].closed_ns, SEC(1000007));
+    CHECK_EQ(back.end[0].fin_event, 9);
+    CHECK_EQ(back.end[0].rst_event, 12);
+    CHECK_EQ(back.end[0].pid, 77);
+    CHECK(back.end[0].seen);
+    CHECK(!back.end[1].seen);
+    CHECK_EQ(back.end[1].fin_event, 0);
+    CHECK_EQ(back.incomplete, e.incomplete);
+    CHECK_EQ(back.roles, KERNEL_ROLES_ASSUMED);
+    CHECK_EQ(back.first_ns, SEC(1000001));
+    free(text);
+}
+
+TEST(evidence_of_another_kind_is_refused_by_name) {
+    struct kernel_evidence e;
+    char why[KERNEL_EVIDENCE_TEXT];
+
+    CHECK(!kernel_evidence_read(NULL, &e, why));
+    CHECK(!kernel_evidence_read("{\"history\":\"ShADadFf\"}", &e, why));
+    CHECK_STR(why, "evidence.local: expected an object");
+    CHECK(!kernel_evidence_read("{\"local\":{\"seen\":true,\"fin_event\":0},\"remote\":{\"seen\":true}}", &e, why));
+    CHECK_STR(why, "evidence.local.fin_event: expected the number of an event");
+    CHECK(!kernel_evidence_read("{\"local\":{\"seen\":true},\"remote\":{\"seen\":true,\"rst_event\":4}}", &e, why));
+    CHECK_STR(why, "evidence.remote.rst_at: expected a time where rst_event has a number");
+}
+
+int main(void) {
+    return tap_run();
+}
