@@ -49,6 +49,7 @@ TEST(times_have_the_units_that_matter) {
     CHECK_STR(ms_text(22320000), "6 h 12 min");
     CHECK_STR(ms_text(86399000), "1 d");
     CHECK_STR(ms_text(273600000), "3 d 4 h");
+    CHECK_STR(ms_text(88200000), "1 d 1 h");
     CHECK(strlen(ms_text(UINT64_MAX)) < HUMAN_MAX);
 }
 
