@@ -57,6 +57,7 @@ enum reading {
 #define DIR_PROVEN    0x04 /* its bytes were acknowledged beyond what was delivered: a hole is a loss */
 #define DIR_SCALED    0x08 /* the window scale is known */
 #define DIR_CUT       0x10 /* the snap length cut its payload */
+#define DIR_LATE      0x20 /* its base is where it was first heard of: bytes may stand before */
 #define DIR_ENDED     0x40 /* its FIN was reached in the stream */
 #define DIR_FIN_ACKED 0x80
 
@@ -166,9 +167,9 @@ struct conn {
     int64_t idle_since_ns, idle_total_ns;
     int64_t done_ns; /* of the last response */
     bool request_close, response_close, proxy_form, tunnelled;
-    bool bare_lf; /* a head had lines that end with LF alone */
+    bool bare_lf;    /* a head had lines that end with LF alone */
     bool upload_cut; /* a request body was under way at the first FIN or RST */
-    bool expects; /* the request under way waits for 100 Continue before its body */
+    bool expects;    /* the request under way waits for 100 Continue before its body */
 
     uint8_t pending_first, pending_room;
     uint8_t pending_inline[8];
@@ -260,6 +261,7 @@ void tcp_flush(struct wire *w, struct conn *c); /* gives up waiting: the connect
 void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p);
 void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns); /* its FIN was reached */
 void read_lost(struct wire *w, struct conn *c, unsigned from);               /* more was said, and it cannot be read */
+bool may_begin_message(const struct conn *c, unsigned from, uint64_t n);     /* within the next n bytes of it */
 void read_free(struct wire *w, struct conn *c);
 void keep_bytes(struct dir *d, const uint8_t *data, size_t len); /* behind those in d->head */
 bool looks_like_request(const uint8_t *p, size_t len);

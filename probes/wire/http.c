@@ -142,6 +142,30 @@ void read_lost(struct wire *w, struct conn *c, unsigned from) {
     if (c->dir[from].reading != READ_OPAQUE) lose(w, c, from);
 }
 
+bool may_begin_message(const struct conn *c, unsigned from, uint64_t n) {
+    const struct dir *d = &c->dir[from];
+    bool is_last = from != c->client && c->pending_n <= 1; /* no further answer is due */
+
+    switch ((enum reading)d->reading) {
+    case READ_LENGTH:
+        return d->left < n && !is_last;
+    case READ_CHUNKED:
+        return !is_last;
+    case READ_EOF:
+    case READ_OPAQUE:
+    case READ_TLS:
+    case READ_TLS_LOST:
+        return false;
+    case READ_START:
+    case READ_BETWEEN:
+    case READ_HEAD:
+    case READ_LOOSE_HEAD:
+    case READ_LOST:
+        break;
+    }
+    return true;
+}
+
 static void go_opaque(struct wire *w, struct conn *c) {
     for (unsigned i = 0; i < 2; i++) {
         return_parser(w, c, i);
@@ -431,6 +455,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     c->body = 0;
     c->framing = (uint8_t)framing;
     c->response_known = c->pending_n > 0;
+    if (c->pending_n == 0) c->responses_lost = true; /* to what? And does a body follow? */
     bool closes = !switches && h1_response_closes(head, framing);
     c->response_close |= closes;
     say_response(w, c, head, closes, p);
@@ -656,7 +681,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
         find_protocol(w, c, from, p);
         break;
     case READ_BETWEEN:
-        if (is_unasked(c, from)) {
+        if (is_unasked(c, from) && p->data) {
             count_excess(c, p);
             d->reading = READ_LOST; /* until the next request is answered */
             take(p, p->len);
@@ -695,7 +720,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
     case READ_LOST:
         find_message(c, from, p);
         if (d->reading != READ_LOST) break;
-        if (is_unasked(c, from)) count_excess(c, p);
+        if (is_unasked(c, from) && p->data) count_excess(c, p);
         take(p, p->len);
         break;
     case READ_TLS:

@@ -41,6 +41,11 @@ static bool client_end_is_lost(const struct conn *c) {
     return !client_ended(c) && tail_is_unclear(c, client_dir(c));
 }
 
+/* Nothing of the server's had come when the client ended: nothing was unread. */
+static bool had_nothing(const struct conn *c) {
+    return client_dir(c)->close_had == 0 && !(server_dir(c)->flags & DIR_LATE);
+}
+
 /* ---- who closed ---- */
 
 struct closing {
@@ -120,7 +125,7 @@ static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
             e->rst_cause_likely = RST_CAUSE_ABORT;
         return;
     }
-    if (cd->close_had == 0) {
+    if (had_nothing(c)) {
         e->rst_cause_likely = RST_CAUSE_ABORT; /* nothing had come that could be unread */
         return;
     }
@@ -281,16 +286,37 @@ static void fill_times(struct lifecycle *l, const struct conn *c) {
     if (!(c->incomplete & INCOMPLETE_END)) l->known |= KNOW_CLOSED;
 }
 
+/* Where a stream's first byte stands was never proven: there may have been more before. */
+static void doubt_late_starts(struct conn *c) {
+    if (c->incomplete & INCOMPLETE_START) return;
+    if (client_dir(c)->flags & DIR_LATE) {
+        c->requests_lost = true;
+        c->incomplete |= INCOMPLETE_GAP_OUT;
+    }
+    if (server_dir(c)->flags & DIR_LATE) {
+        c->responses_lost = true;
+        c->response_known = false;
+        c->incomplete |= INCOMPLETE_GAP_IN;
+    }
+}
+
+/* Without a FIN nothing shows where a stream ends; where the capture lost bytes of it, it
+ * may have lost the last. (What the snap length cut is not lost.) */
+static bool end_is_in_doubt(const struct dir *d) {
+    return d->flags & DIR_LATE || (d->fin_off == NO_OFFSET && d->gap_bytes && !(d->flags & DIR_CUT));
+}
+
 static void fill_bytes(struct lifecycle *l, const struct conn *c) {
     const struct dir *cd = client_dir(c), *sd = server_dir(c);
     bool whole = !(c->incomplete & (INCOMPLETE_START | INCOMPLETE_END | INCOMPLETE_LIMIT));
 
     /* What the client's kernel took: after its own close, what it acknowledged. */
     l->bytes_in = client_ended(c) ? sd->acked : sd->next;
-    if (whole && !tail_is_unclear(c, sd) && (!client_ended(c) || cd->close_ack >= 0 || sd->max_end <= sd->acked))
+    if (whole && !tail_is_unclear(c, sd) && !end_is_in_doubt(sd) && !client_end_is_lost(c) &&
+        (!client_ended(c) || cd->close_ack >= 0 || sd->max_end <= sd->acked))
         l->known |= KNOW_BYTES_IN;
     l->bytes_out = cd->fin_off != NO_OFFSET ? cd->fin_off : cd->next > cd->max_end ? cd->next : cd->max_end;
-    if (whole && !tail_is_unclear(c, cd)) l->known |= KNOW_BYTES_OUT;
+    if (whole && !tail_is_unclear(c, cd) && !end_is_in_doubt(cd)) l->known |= KNOW_BYTES_OUT;
 }
 
 static void fill_unread(struct lifecycle *l, const struct conn *c, const struct wire_evidence *e) {
@@ -298,7 +324,7 @@ static void fill_unread(struct lifecycle *l, const struct conn *c, const struct 
 
     /* FIN is what close() sends when nothing is unread; RST after it came for another cause. */
     if (cd->fin_packet && (!cd->rst_packet || e->rst_cause == RST_CAUSE_DATA_AFTER_CLOSE)) l->known |= KNOW_UNREAD;
-    if (cd->close_had == 0 && !(c->incomplete & INCOMPLETE_START)) l->known |= KNOW_UNREAD;
+    if (had_nothing(c) && !(c->incomplete & INCOMPLETE_START)) l->known |= KNOW_UNREAD;
     if (!client_ended(c)) l->known &= ~(uint32_t)KNOW_UNREAD;
 }
 
@@ -372,6 +398,7 @@ struct wire_record *record_make(const struct wire *w, struct conn *c) {
 
     (void)w;
     if (!r) abort();
+    doubt_late_starts(c);
     l = &r->life;
     fill_evidence(&r->evidence, c, &closing);
     l->id = c->id;

@@ -78,15 +78,21 @@ static void deliver(struct wire *w, struct conn *c, unsigned from, const uint8_t
     reach_end(w, c, from, at_ns);
 }
 
-static bool drain_one(struct wire *w, struct conn *c, unsigned from) {
+static void deliver_first_held(struct wire *w, struct conn *c, unsigned from) {
     struct dir *d = &c->dir[from];
     struct held *h = d->held;
 
-    if (!h || h->off > d->next || h->needs > c->dir[!from].next) return false;
     d->held = h->next;
     w->held_bytes -= h->captured;
     deliver(w, c, from, h->bytes, h->off, h->end, h->captured, h->at_ns, h->packet);
     free(h);
+}
+
+static bool drain_one(struct wire *w, struct conn *c, unsigned from) {
+    const struct held *h = c->dir[from].held;
+
+    if (!h || h->off > c->dir[from].next || h->needs > c->dir[!from].next) return false;
+    deliver_first_held(w, c, from);
     return true;
 }
 
@@ -106,6 +112,7 @@ static bool give_up(struct wire *w, struct conn *c, unsigned from, bool proven) 
     if (d->fin_off != NO_OFFSET && to > d->fin_off) to = d->fin_off;
     if (h && (to > h->off || !proven)) to = h->off;
     if (!h && (!proven || to == d->next + 1)) return false; /* one more than was seen may be a FIN that was lost */
+    if (waits && waits->needs > d->next && to > waits->needs) to = waits->needs; /* that is said in between */
     if (to <= d->next) return false;
     deliver_gap(w, c, from, to - d->next,
                 h       ? h->at_ns
@@ -134,6 +141,17 @@ static void lose_patience(struct wire *w, struct conn *c) {
     }
 }
 
+/* What waits for bytes of the other end that never came, and for nothing else, was said all the same. */
+static bool stop_waiting(struct wire *w, struct conn *c) {
+    const struct held *a = c->dir[0].held, *b = c->dir[1].held;
+
+    if (a && a->off > c->dir[0].next) a = NULL;
+    if (b && b->off > c->dir[1].next) b = NULL;
+    if (!a && !b) return false;
+    deliver_first_held(w, c, !a || (b && b->packet < a->packet));
+    return true;
+}
+
 void tcp_flush(struct wire *w, struct conn *c) {
     bool moved;
 
@@ -141,6 +159,7 @@ void tcp_flush(struct wire *w, struct conn *c) {
         drain(w, c);
         moved = give_up(w, c, 0, true) || give_up(w, c, 1, true);
         for (unsigned i = 0; i < 2 && !moved; i++) moved = is_one_way(c, i) && give_up(w, c, i, false);
+        if (!moved) moved = stop_waiting(w, c);
     } while (moved);
     for (unsigned i = 0; i < 2; i++) {
         struct dir *d = &c->dir[i];
@@ -148,7 +167,9 @@ void tcp_flush(struct wire *w, struct conn *c) {
         if (d->fin_off != NO_OFFSET) to = d->fin_off;
         if (to > d->next + (d->fin_off == NO_OFFSET))
             read_lost(w, c, i); /* bytes of which there is no more than their place */
-        while (d->held) {       /* never proven to have been received: not part of what was said */
+        else if (d->held && may_begin_message(c, i, d->max_end - d->next))
+            read_lost(w, c, i);
+        while (d->held) { /* behind a hole of which nothing proves that it was ever filled */
             struct held *h = d->held;
             d->held = h->next;
             w->held_bytes -= h->captured;
@@ -199,17 +220,37 @@ static void hold(struct wire *w, struct conn *c, unsigned from, const struct wir
 
 /* ---- what a segment says ---- */
 
+/* A stream's first byte is where its SYN says, or the first ACK of an end that had sent
+ * nothing itself. Elsewhere it is a guess, and moves while nothing was read. */
+static void set_base(struct dir *d, uint32_t seq, bool proven) {
+    d->base_seq = seq;
+    d->flags |= DIR_BASED | (proven ? 0 : DIR_LATE);
+}
+
+static bool move_base(struct conn *c, unsigned from, int64_t down) {
+    struct dir *d = &c->dir[from], *o = &c->dir[!from];
+
+    if (!(d->flags & DIR_LATE) || d->next || d->held || d->fin_off != NO_OFFSET || down <= 0 || down > PLAUSIBLE)
+        return false;
+    d->base_seq -= (uint32_t)down;
+    if (d->acked) d->acked += (uint64_t)down;
+    d->sent += (uint64_t)down;
+    o->edge += (uint64_t)down;
+    if (o->close_had != NO_OFFSET) o->close_had += (uint64_t)down;
+    if (o->close_ack >= 0) o->close_ack += down;
+    return true;
+}
+
 static void take_syn(struct conn *c, unsigned from, const struct wire_segment *s) {
     struct dir *d = &c->dir[from], *o = &c->dir[!from];
     bool is_answer = s->flags & TCP_ACK;
 
     if (d->flags & DIR_SYN) return;
-    if (!(d->flags & DIR_BASED)) {
-        d->base_seq = s->seq + 1;
-        d->flags |= DIR_BASED;
-    } else if (d->base_seq != s->seq + 1) {
+    if (!(d->flags & DIR_BASED))
+        set_base(d, s->seq + 1, true);
+    else if (d->base_seq != s->seq + 1 && !move_base(c, from, (int32_t)(d->base_seq - (s->seq + 1))))
         return; /* its stream was begun elsewhere already */
-    }
+    d->flags &= (uint8_t)~DIR_LATE;
     d->flags |= DIR_SYN;
     if (s->window_scale != WIRE_NO_SCALE) d->scale = s->window_scale;
     if (o->flags & DIR_SYN) { /* both were seen: scaling holds if both offered it */
@@ -234,8 +275,9 @@ static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s
     int64_t off;
 
     if (!(o->flags & DIR_BASED)) { /* the first that is heard of that stream: it stands here */
-        o->base_seq = s->ack;
-        o->flags |= DIR_BASED;
+        const struct dir *d = &c->dir[from];
+        uint32_t first = s->flags & TCP_SYN ? s->seq + 1 : s->seq;
+        set_base(o, s->ack, d->flags & DIR_SYN && !(d->flags & DIR_LATE) && first == d->base_seq);
     }
     off = offset_of(o, s->ack);
     if (off < 0 || off > (int64_t)o->max_end + PLAUSIBLE) return;
@@ -385,7 +427,7 @@ static bool rst_is_valid(const struct conn *c, unsigned from, const struct wire_
 static enum rst_cause rst_cause_of(const struct conn *c, unsigned from, const struct wire_segment *s) {
     const struct dir *d = &c->dir[from], *o = &c->dir[!from];
 
-    if (!(d->flags & DIR_SYN) && o->flags & DIR_SYN && !c->established_ns) return RST_CAUSE_REFUSED;
+    if (!(d->flags & (DIR_SYN | DIR_BASED)) && o->flags & DIR_SYN && o->max_end == 0) return RST_CAUSE_REFUSED;
     /* Closed already (FIN sent), and bytes of the other end came that were never acknowledged. A
      * socket that is gone answers without ACK and with the other's number (RFC 9293 3.10.7.1);
      * close() with bytes unread sends RST with ACK. */
@@ -426,11 +468,10 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     c->last_ns = s->at_ns;
     if (s->flags & TCP_SYN)
         take_syn(c, from, s);
-    else if (!(d->flags & DIR_BASED) && !(s->flags & TCP_RST)) {
-        d->base_seq = s->seq;
-        d->flags |= DIR_BASED;
-    }
+    else if (!(d->flags & DIR_BASED) && !(s->flags & TCP_RST))
+        set_base(d, s->seq, false);
     off = offset_of(d, s->flags & TCP_SYN ? s->seq + 1 : s->seq);
+    if (off < 0 && s->len && !(c->incomplete & INCOMPLETE_START) && move_base(c, from, -off)) off = 0;
     if (off > (int64_t)d->sent && off <= (int64_t)d->max_end + PLAUSIBLE && d->flags & DIR_BASED)
         d->sent = (uint64_t)off;
     if (s->flags & TCP_ACK) take_ack(c, from, s);

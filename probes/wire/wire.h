@@ -85,17 +85,18 @@ struct wire_event {
     int64_t at_ns;
     uint64_t conn, packet, bytes;
     struct endpoint client, server;
-    const char *host, *user_agent; /* of the first request; NULL: not seen. Good until the connection's record is freed */
-    char method[9];                /* "" : not known */
+    const char *host,
+        *user_agent; /* of the first request; NULL: not seen. Good until the connection's record is freed */
+    char method[9];  /* "" : not known */
     uint16_t status;
     uint8_t kind;    /* enum wire_event_kind */
     uint8_t framing; /* enum body_framing */
     uint8_t how;     /* enum close_how */
     bool by_client;
-    bool no_reuse;   /* the message says that the connection ends after it */
-    bool http10;     /* for it is HTTP/1.0 without keep-alive */
-    bool proxied;    /* absolute form */
-    bool bodyless;   /* WIRE_RESPONSE: has none by its nature, or one of no bytes */
+    bool no_reuse; /* the message says that the connection ends after it */
+    bool http10;   /* for it is HTTP/1.0 without keep-alive */
+    bool proxied;  /* absolute form */
+    bool bodyless; /* WIRE_RESPONSE: has none by its nature, or one of no bytes */
 };
 
 struct wire_totals {

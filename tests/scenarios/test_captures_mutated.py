@@ -1,5 +1,8 @@
 """Captures that lost, doubled or shuffled packets: connleak never crashes or hangs,
-and what it could not know before does not become a wrong number.
+and what it could not know before does not become a wrong number. What it knew may
+become less where packets are gone, and then without a trace: nothing shows that a
+capture lost the last packets of a connection. But it never becomes more than the
+truth, and where packets are only doubled or moved, nothing becomes wrong at all.
 
 MUTATIONS=N sets how many changes are tried (default 150), SEED repeats a run."""
 import json
@@ -141,6 +144,8 @@ def test_changed_captures(capsys):
         from_null, from_right = wrong_fields(baseline[path], after, truth)
         what = "+".join(c.__name__ for c in changes)
         lost += len(from_right)
+        nothing_gone = set(changes) <= {double, shuffle}
+        bad += [(i, path.name, what, *w) for w in from_right if nothing_gone or w[4] > w[2]]
         if os.environ.get("SHOW_WRONG"):
             for w in from_right:
                 print("RIGHT->WRONG", i, path.name, what, *w)

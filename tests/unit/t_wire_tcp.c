@@ -351,6 +351,115 @@ TEST(late_packets_of_an_ended_connection_are_no_new_one) {
     CHECK_EQ(wire_totals(t.w)->open, 1);
 }
 
+TEST(a_stream_that_is_heard_of_before_its_SYN_begins_where_the_SYN_says) {
+    talk_begin();
+    struct wire_segment syn = segment(CLIENT, TCP_SYN, NULL, 0), syn_ack = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    struct wire_segment open = segment(CLIENT, TCP_ACK, NULL, 0);
+    struct wire_segment ask = segment(CLIENT, TCP_ACK, GET, strlen(GET));
+    struct wire_segment answer = segment(SERVER, TCP_ACK, OK(10) "0123456789", strlen(OK(10)) + 10);
+    struct wire_segment done = segment(CLIENT, TCP_ACK, NULL, 0);
+
+    feed(syn); /* then all in disorder: the last ACK speaks of bytes that nobody has seen */
+    feed(done), feed(syn_ack), feed(answer), feed(open), feed(ask);
+    close_both();
+    finish();
+    check_one_exchange();
+    CHECK_EQ(rec->evidence.incomplete, 0);
+
+    talk_begin();
+    syn = segment(CLIENT, TCP_SYN, NULL, 0), syn_ack = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    ask = segment(CLIENT, TCP_ACK, GET, strlen(GET));
+    struct wire_segment first = segment(SERVER, TCP_ACK, OK(10), strlen(OK(10)));
+    struct wire_segment second = segment(SERVER, TCP_ACK, "0123456789", 10);
+    feed(syn), feed(ask); /* no SYN+ACK, and the request's ACK is the first: that proves where the answer begins */
+    feed(second), feed(first);
+    close_both();
+    finish();
+    check_one_exchange();
+}
+
+TEST(where_a_stream_begins_is_not_known_without_its_SYN_or_what_came_first) {
+    talk_begin();
+    feed(segment(CLIENT, TCP_SYN, NULL, 0));
+    (void)segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0); /* lost, and the request and half of its answer with it */
+    lose(CLIENT, strlen(GET));
+    lose(SERVER, 5000);
+    say(SERVER, OK(3) "abc"); /* of the body, perhaps */
+    ack(CLIENT);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_RESPONSES) && !KNOWN(KNOW_BYTES_IN) && !KNOWN(KNOW_UNREAD));
+    CHECK(rec->evidence.incomplete & INCOMPLETE_GAP_IN);
+    CHECK(rec->evidence.rst_cause != RST_CAUSE_REFUSED);
+
+    talk_begin(); /* nothing of the server's is there at all, and its RST is not a refusal */
+    feed(segment(CLIENT, TCP_SYN, NULL, 0));
+    (void)segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    say(CLIENT, GET);
+    lose(SERVER, 100);
+    flags(SERVER, TCP_RST | TCP_ACK);
+    finish();
+    CHECK(rec->evidence.rst_cause != RST_CAUSE_REFUSED);
+    CHECK(!KNOWN(KNOW_RESPONSES));
+}
+
+TEST(what_waits_for_a_FIN_that_is_not_there_was_said_all_the_same) {
+    start();
+    say(CLIENT, GET);
+    ack(SERVER);
+    (void)segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    ack(SERVER);
+    say(SERVER, OK(3) "abc");
+    feed(segment(CLIENT, TCP_RST, NULL, 0));
+    finish();
+    CHECK_EQ(rec->life.requests, 1);
+    CHECK_EQ(rec->life.responses, 1);
+    CHECK(!KNOWN(KNOW_BYTES_IN)); /* the client's end is not in the capture: when it came is not known */
+}
+
+TEST(a_hole_ends_where_the_other_end_spoke) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(100));
+    lose(SERVER, 100); /* the body, and the head of the next answer: one hole, with a request in its middle */
+    ack(CLIENT);
+    say(CLIENT, GET);
+    lose(SERVER, strlen(OK(10)));
+    ack(CLIENT);
+    say(SERVER, "0123456789");
+    ack(CLIENT);
+    close_both();
+    finish();
+    CHECK(KNOWN(KNOW_REQUESTS) && rec->life.requests == 2);
+    CHECK(!KNOWN(KNOW_RESPONSES)); /* what was the head of the second may have been anything */
+    CHECK_EQ(rec->evidence.excess_bytes, 0);
+    CHECK_EQ(rec->evidence.remote.gaps, 2);
+}
+
+TEST(an_answer_to_a_request_that_is_lost_makes_the_count_unknown) {
+    start();
+    lose(CLIENT, strlen(GET));
+    say(SERVER, OK(10) "0123456789");
+    say(SERVER, OK(3) "abc"); /* nobody asked for that: but who can tell? */
+    ack(CLIENT);
+    close_both();
+    finish();
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.responses_seen, 2);
+}
+
+TEST(where_bytes_were_lost_and_no_FIN_is_there_the_last_may_be_missing) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(3000));
+    lose(SERVER, 1000);
+    say_n(SERVER, 1000);
+    ack(CLIENT);
+    finish();
+    CHECK_EQ(rec->evidence.remote.gap_bytes, 1000);
+    CHECK(!KNOWN(KNOW_BYTES_IN) && KNOWN(KNOW_BYTES_OUT));
+}
+
 TEST(a_one_way_capture_is_read_as_far_as_it_goes) {
     talk_begin();
     flags(CLIENT, TCP_SYN);
