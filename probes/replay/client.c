@@ -161,7 +161,7 @@ static void read_some(struct client *c) {
             break;
         }
         c->run->bytes_in += (uint64_t)n;
-        observe_received(c, c->run->buffer, (size_t)n);
+        observe_received(c, c->run->buffer, (size_t)n, may == NO_LEN ? 0 : client_unread(c));
         feed(c, c->run->buffer, (size_t)n);
         if ((size_t)n < len) break;
     }
@@ -328,7 +328,11 @@ static enum progress do_wait_done(struct client *c, const struct plan_step *s) {
         trouble(c, TROUBLE_NO_ANSWER);
         return DONE;
     }
-    if (c->exchange == k && may_read(c) == 0) return wait_for_bytes(c, x, x->done_len);
+    if (c->exchange == k && may_read(c) == 0) {
+        enum progress g = wait_for_bytes(c, x, x->done_len);
+        if (g == DONE) observe_unread(c);
+        return g;
+    }
     return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS;
 }
 
@@ -356,6 +360,20 @@ static enum progress do_tail(struct client *c, const struct plan_step *s) {
     return DONE;
 }
 
+static void close_client(struct client *c, bool reset) {
+    struct plan_conn *p = plan_of(c);
+
+    observe_close(c, reset);
+    event_del(&c->event);
+    close(c->fd);
+    c->fd = -1;
+    c->state = CLIENT_ENDED;
+    c->run->open--;
+    h1_free(&c->h1);
+    if (c->run->stub)
+        for (uint32_t k = c->exchange; k < p->n_exchanges; k++) stub_client_ended(c->run->stub, global(c, k));
+}
+
 /* The captured origin ended the connection. A proxy that has an answer whole may keep its client's. */
 static enum progress do_origin_end(struct client *c, const struct plan_step *s) {
     const struct plan_exchange *x = reading(c);
@@ -369,23 +387,10 @@ static enum progress do_origin_end(struct client *c, const struct plan_step *s) 
     if (c->eof || c->reset) return DONE;
     if (c->exchange >= plan_of(c)->n_exchanges && c->keeps_alive) {
         c->was_kept = true;
+        if (plan_of(c)->origin_resets) close_client(c, false); /* a RST ended it for the client too */
         return DONE;
     }
     return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS;
-}
-
-static void close_client(struct client *c, bool reset) {
-    struct plan_conn *p = plan_of(c);
-
-    observe_close(c, reset);
-    event_del(&c->event);
-    close(c->fd);
-    c->fd = -1;
-    c->state = CLIENT_ENDED;
-    c->run->open--;
-    h1_free(&c->h1);
-    if (c->run->stub)
-        for (uint32_t k = c->exchange; k < p->n_exchanges; k++) stub_client_ended(c->run->stub, global(c, k));
 }
 
 static enum progress do_end(struct client *c, bool reset) {

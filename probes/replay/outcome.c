@@ -20,23 +20,24 @@ static const struct {
     [CAUSE_PROXY_ENDED] = {"ended_by_proxy", "the origin's answer was not whole, and the proxy ended the connection"},
     [CAUSE_LEFT_BEFORE] = {"answered_after_close", "the answer came when its client had left, and no socket is told of it"},
     [CAUSE_CLOSE_RACE] = {"close_race", "an answer with Connection: close: both ends close, and either may be first"},
+    [CAUSE_NOT_PLAYED] = {"not_played", "its connections could not be played whole"},
     [CAUSE_NOT_SEEN] = {"not_captured", "the capture does not tell"},
 };
 
 const char *verdict_name(enum verdict v) {
     return verdict_names[v];
 }
-const char *verdict_field_name(enum verdict_field f) {
+const char *outcome_field_name(enum outcome_field f) {
     return field_names[f];
 }
-const char *verdict_cause_name(enum verdict_cause c) {
+const char *outcome_cause_name(enum outcome_cause c) {
     return causes[c].name;
 }
-const char *verdict_cause_text(enum verdict_cause c) {
+const char *outcome_cause_text(enum outcome_cause c) {
     return causes[c].text;
 }
 
-const char *verdict_value(enum verdict_field f, uint64_t value, char buf[24]) {
+const char *outcome_value(enum outcome_field f, uint64_t value, char buf[24]) {
     switch (f) {
     case FIELD_EARLY:
         return early_verdict_name((enum early_verdict)value);
@@ -80,7 +81,7 @@ static bool left_before(const struct compared *x) {
     return last && x->a->life.close_by == BY_LOCAL && last->head_ns > x->a->life.closed_ns;
 }
 
-static enum verdict_cause explain(const struct compared *x, enum verdict_field f) {
+static enum outcome_cause explain(const struct compared *x, enum outcome_field f) {
     const struct lifecycle *a = &x->a->life, *b = &x->b->life;
     bool ended_otherwise = f == FIELD_CLOSE_BY || f == FIELD_CLOSE_HOW || f == FIELD_EARLY || f == FIELD_RST_SENT;
 
@@ -98,7 +99,7 @@ static enum verdict_cause explain(const struct compared *x, enum verdict_field f
     return CAUSE_NONE;
 }
 
-static void compare(struct compared *x, enum verdict_field f, bool known, uint64_t captured, uint64_t replayed) {
+static void compare(struct compared *x, enum outcome_field f, bool known, uint64_t captured, uint64_t replayed) {
     if (!known || captured == replayed) return;
     x->out->diff[x->out->n++] = (struct difference){(uint8_t)f, (uint8_t)explain(x, f), captured, replayed};
 }
@@ -133,7 +134,8 @@ void outcomes_make(struct outcomes *v, const struct run *r) {
     v->conns = calloc(p->n_conns + (size_t)1, sizeof *v->conns);
     if (!v->conns) abort();
     for (uint32_t i = 0; i < p->n_conns; i++) {
-        struct compared x = {r, &p->conns[i], &r->clients[i], p->conns[i].record, witness_record(r->witness, i),
+        struct compared x = {r, &p->conns[i], &r->clients[i], p->conns[i].record,
+                             witness_record(&r->clients_seen, i),
                              &v->conns[i]};
         x.out->verdict = VERDICT_NOT_PLAYED;
         if (x.p->played && x.b) {
@@ -147,5 +149,6 @@ void outcomes_make(struct outcomes *v, const struct run *r) {
 
 void outcomes_free(struct outcomes *v) {
     free(v->conns);
-    v->conns = NULL;
+    free(v->by_id);
+    *v = (struct outcomes){0};
 }

@@ -27,14 +27,14 @@ enum verdict {
     X(CLOSE_BY, "close.by")                                                                                            \
     X(CLOSE_HOW, "close.how")                                                                                          \
     X(RST_SENT, "rst_sent")
-enum verdict_field {
+enum outcome_field {
 #define X(sym, name) FIELD_##sym,
     VERDICT_FIELDS(X)
 #undef X
     N_FIELDS
 };
 
-enum verdict_cause {
+enum outcome_cause {
     CAUSE_NONE,
     CAUSE_PROXY_KEPT,       /* the origin ended its connection; the proxy keeps its client's */
     CAUSE_DATA_AFTER_CLOSE, /* RST for bytes that came after close(): no socket is told of it */
@@ -43,6 +43,7 @@ enum verdict_cause {
     CAUSE_LEFT_BEFORE,      /* the answer came when the client had left: no socket is told of it */
     CAUSE_CLOSE_RACE,       /* both ends close after such an answer, whoever is first */
     CAUSE_NOT_SEEN,         /* the capture does not know it */
+    CAUSE_NOT_PLAYED, /* of a finding: its connections could not be played whole */
     N_CAUSES
 };
 
@@ -58,20 +59,34 @@ struct conn_outcome {
     struct difference diff[N_FIELDS];
 };
 
+/* A kind of finding, and how often it was counted. */
+struct finding_outcome {
+    uint64_t captured, clients, origins; /* of the replay: at its clients; between proxy and origins */
+    uint8_t cause;
+    bool differs;
+};
+
 struct outcomes {
     struct conn_outcome *conns;
     uint32_t count[N_VERDICTS];
+    struct finding_outcome findings[N_FINDINGS];
+    uint32_t findings_differ;
+    uint32_t *by_id; /* connections by the number that the capture's analyser gave them */
+    uint32_t n_by_id;
 };
 
 void outcomes_make(struct outcomes *v, const struct run *r);
+
+/* After outcomes_make: the rules' findings on both sides. */
+void outcomes_findings(struct outcomes *o, const struct run *r, const struct diagnosis *captured);
 void outcomes_free(struct outcomes *v);
 
 const char *verdict_name(enum verdict v);
-const char *verdict_field_name(enum verdict_field f);
-const char *verdict_cause_name(enum verdict_cause c); /* NULL for CAUSE_NONE */
-const char *verdict_cause_text(enum verdict_cause c);
+const char *outcome_field_name(enum outcome_field f);
+const char *outcome_cause_name(enum outcome_cause c); /* NULL for CAUSE_NONE */
+const char *outcome_cause_text(enum outcome_cause c);
 
 /* A value of a field in words. */
-const char *verdict_value(enum verdict_field f, uint64_t value, char buf[24]);
+const char *outcome_value(enum outcome_field f, uint64_t value, char buf[24]);
 
 #endif

@@ -18,7 +18,7 @@
 
 static const char usage_text[] =
     "Usage: connleak replay FILE --proxy HOST:PORT [--origin stub|live] [--speed N|max]\n"
-    "                       [--pace] [--unsafe-methods] [--json]\n"
+    "                       [--pace] [--unsafe-methods] [--fail-on KIND,...|any] [--json]\n"
     "\n"
     "Plays the clients of a capture against a proxy: when each connected, what it sent, how\n"
     "much of each answer it took and how it ended. Then the captured connections and the\n"
@@ -30,14 +30,18 @@ static const char usage_text[] =
     "  --unsafe-methods   with --origin live: the others too, POST and DELETE for instance\n"
     "  --speed N          N times as fast as captured (1); max: as fast as order allows\n"
     "  --pace             answers come as slowly as they did (not with --speed max)\n"
+    "  --fail-on KIND,... exit 99 where the replay has a finding of these kinds; any: of severity warning\n"
     "  --json             one object, connleak.replay/1\n"
     "\n"
-    "Exit code: 0 the same happened, 3 it did not, 2 usage or input, 1 failed while running.\n";
+    "Exit code: 0 the same happened, 3 it did not, 99 --fail-on, 2 usage or input, 1 failed\n"
+    "while running.\n";
 
 struct options {
     const char *file, *proxy;
     struct run_options run;
     bool unsafe, json;
+    uint32_t fail_kinds; /* bits by enum finding_kind */
+    bool fail_any;
 };
 
 static int complain(const char *what, const char *why) {
@@ -58,13 +62,31 @@ static bool parse_speed(const char *text, double *out) {
     return *text && !*end && *out >= 0.001 && *out <= 1e6;
 }
 
+static bool parse_kinds(struct options *o, const char *list) {
+    for (const char *p = list; *p; p += strspn(p, ",")) {
+        char name[64];
+        size_t len = strcspn(p, ",");
+        enum finding_kind kind;
+
+        snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), p);
+        p += len;
+        if (!strcmp(name, "any"))
+            o->fail_any = true;
+        else if (finding_parse(name, &kind))
+            o->fail_kinds |= (uint32_t)1 << kind;
+        else
+            return false;
+    }
+    return o->fail_any || o->fail_kinds;
+}
+
 static int parse_options(int argc, char **argv, struct options *o) {
-    enum { OPT_PROXY = 256, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_JSON, OPT_HELP };
+    enum { OPT_PROXY = 256, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
     static const struct option long_options[] = {
         {"proxy", required_argument, NULL, OPT_PROXY},  {"origin", required_argument, NULL, OPT_ORIGIN},
         {"speed", required_argument, NULL, OPT_SPEED},  {"pace", no_argument, NULL, OPT_PACE},
         {"unsafe-methods", no_argument, NULL, OPT_UNSAFE}, {"json", no_argument, NULL, OPT_JSON},
-        {"help", no_argument, NULL, OPT_HELP},          {NULL, 0, NULL, 0}};
+        {"fail-on", required_argument, NULL, OPT_FAIL_ON}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0}};
     int opt;
 
     o->run.speed = 1;
@@ -92,6 +114,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_UNSAFE:
             o->unsafe = true;
+            break;
+        case OPT_FAIL_ON:
+            if (!parse_kinds(o, optarg))
+                return complain("--fail-on: expected any, or kinds of findings with commas between, found", optarg);
             break;
         case OPT_JSON:
             o->json = true;
@@ -157,7 +183,7 @@ static bool find_proxy(const char *text, struct run_options *o, char error[256])
 
 /* --- The capture --------------------------------------------------------------------- */
 
-static bool read_capture(struct plan *p, struct capture *c) {
+static bool read_capture(struct plan *p, struct diagnosis *rules, struct capture *c) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct feed_counts counts = {0};
     struct capture_source source;
@@ -166,16 +192,21 @@ static bool read_capture(struct plan *p, struct capture *c) {
     struct wire *w;
 
     limits.transcript_bytes = PLAN_BYTES_MAX;
+    limits.events = true;
     w = wire_new(&limits);
     do {
         step = feed_some(c, w, &counts);
-        while ((r = wire_next(w))) plan_add(p, r);
+        if (step == CAPTURE_END) wire_finish(w);
+        diagnosis_events(rules, w);
+        while ((r = wire_next(w))) {
+            diagnosis_record(rules, r);
+            plan_add(p, r);
+        }
     } while (step != CAPTURE_END);
-    wire_finish(w);
-    while ((r = wire_next(w))) plan_add(p, r);
     wire_free(&w);
     capture_source(c, 0, &source);
     if (source.last_ns > p->end_ns) p->end_ns = source.last_ns;
+    diagnosis_end(rules, p->end_ns);
     if (*source.fault) complain(source.path, source.fault);
     if (counts.unsupported) complain(source.path, "has packets of a link type that cannot be read");
     if (p->n_conns) return true;
@@ -227,7 +258,18 @@ static int64_t now(void) {
     return SEC(t.tv_sec) + t.tv_nsec;
 }
 
-static int play(const struct options *o, struct run *r, struct capture *c) {
+/* 99 comes before 3: it was asked for. */
+static int judge(const struct options *o, const struct run *r, const struct outcomes *x) {
+    const struct finding *fi;
+
+    for (size_t i = 0; (fi = findings_get(r->clients_seen.rules.findings, i)); i++)
+        if (o->fail_kinds & (uint32_t)1 << fi->kind || (o->fail_any && fi->severity >= SEVERITY_WARNING)) return EXIT_FINDING;
+    for (unsigned k = 0; k < N_FINDINGS; k++)
+        if (x->findings[k].origins && (o->fail_kinds & (uint32_t)1 << k || o->fail_any)) return EXIT_FINDING;
+    return x->count[VERDICT_DIFFERENT] || x->findings_differ ? EXIT_DISAGREED : EXIT_FINE;
+}
+
+static int play(const struct options *o, struct run *r, const struct diagnosis *captured, struct capture *c) {
     struct outcomes outcomes = {0};
     const char **live = NULL;
     char error[256];
@@ -257,14 +299,15 @@ static int play(const struct options *o, struct run *r, struct capture *c) {
     if (!run_play(r)) {
         complain("interrupted", "");
     } else {
-        witness_finish(r->witness);
+        observe_finish(r);
         outcomes_make(&outcomes, r);
+        outcomes_findings(&outcomes, r, captured);
         struct replay_report report = {r, &outcomes, c, o->file, o->proxy, now() - begun};
         if (o->json)
             replay_json(stdout, &report);
         else
             replay_text(stdout, &report);
-        code = outcomes.count[VERDICT_DIFFERENT] ? EXIT_DISAGREED : EXIT_FINE;
+        code = judge(o, r, &outcomes);
         if (fflush(stdout) || ferror(stdout)) {
             complain("stdout", strerror(errno));
             code = EXIT_FAILED;
@@ -280,6 +323,7 @@ int replay_main(int argc, char **argv) {
     struct options o = {0};
     struct plan plan = {0};
     struct run r = {.plan = &plan};
+    struct diagnosis captured;
     struct capture *c = NULL;
     char error[CAPTURE_TEXT > 256 ? CAPTURE_TEXT : 256];
     int code = parse_options(argc, argv, &o);
@@ -290,9 +334,12 @@ int replay_main(int argc, char **argv) {
     r.options = o.run;
     r.base = event_base_new();
     if (!r.base) abort();
-    code = read_capture(&plan, c) ? play(&o, &r, c) : EXIT_USAGE;
+    diagnosis_begin(&captured);
+    code = read_capture(&plan, &captured, c) ? play(&o, &r, &captured, c) : EXIT_USAGE;
+    diagnosis_free(&captured);
     stub_free(&r.stub);
-    witness_free(&r.witness);
+    witness_free(&r.clients_seen);
+    witness_free(&r.origins_seen);
     free(r.clients);
     free(r.buffer);
     plan_clear(&plan);

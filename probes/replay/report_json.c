@@ -2,11 +2,11 @@
 
 #include "record/conn_json.h"
 
-static void put_value(struct json_out *o, enum verdict_field f, uint64_t value) {
+static void put_value(struct json_out *o, enum outcome_field f, uint64_t value) {
     char buf[24];
 
     if (f == FIELD_EARLY || f == FIELD_CLOSE_BY || f == FIELD_CLOSE_HOW)
-        jo_word(o, verdict_value(f, value, buf));
+        jo_word(o, outcome_value(f, value, buf));
     else if (f == FIELD_RST_SENT)
         jo_bool(o, value != 0);
     else
@@ -17,7 +17,7 @@ static void put_conn(struct json_out *o, const struct replay_report *r, uint32_t
     const struct plan_conn *p = &r->run->plan->conns[i];
     const struct conn_outcome *v = &r->outcomes->conns[i];
     const struct client *c = &r->run->clients[i];
-    const struct wire_record *b = witness_record(r->run->witness, i);
+    const struct wire_record *b = witness_record(&r->run->clients_seen, i);
     char text[ENDPOINT_TEXT_MAX], id[CONN_ID_TEXT_MAX];
 
     jo_object(o);
@@ -62,13 +62,13 @@ static void put_conn(struct json_out *o, const struct replay_report *r, uint32_t
         const struct difference *d = &v->diff[j];
         jo_object(o);
         JO_KEY(o, "field");
-        jo_word(o, verdict_field_name((enum verdict_field)d->field));
+        jo_word(o, outcome_field_name((enum outcome_field)d->field));
         JO_KEY(o, "captured");
-        put_value(o, (enum verdict_field)d->field, d->captured);
+        put_value(o, (enum outcome_field)d->field, d->captured);
         JO_KEY(o, "replayed");
-        put_value(o, (enum verdict_field)d->field, d->replayed);
+        put_value(o, (enum outcome_field)d->field, d->replayed);
         JO_KEY(o, "cause");
-        jo_word(o, verdict_cause_name((enum verdict_cause)d->cause));
+        jo_word(o, outcome_cause_name((enum outcome_cause)d->cause));
         jo_object_end(o);
     }
     jo_array_end(o);
@@ -124,6 +124,29 @@ static void put_origins(struct json_out *o, const struct replay_report *r) {
     jo_array_end(o);
 }
 
+static void put_findings(struct json_out *o, const struct replay_report *r) {
+    jo_array(o);
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        const struct finding_outcome *f = &r->outcomes->findings[k];
+        if (!f->captured && !f->clients) continue;
+        jo_object(o);
+        JO_KEY(o, "kind");
+        jo_word(o, finding_name((enum finding_kind)k));
+        JO_KEY(o, "captured");
+        jo_u64(o, f->captured);
+        JO_KEY(o, "at_clients");
+        jo_u64(o, f->clients);
+        JO_KEY(o, "at_origins");
+        jo_u64(o, f->origins);
+        JO_KEY(o, "differs");
+        jo_bool(o, f->differs);
+        JO_KEY(o, "cause");
+        jo_word(o, outcome_cause_name((enum outcome_cause)f->cause));
+        jo_object_end(o);
+    }
+    jo_array_end(o);
+}
+
 static void put_stub(struct json_out *o, const struct run *run) {
     struct stub_counts n;
 
@@ -171,6 +194,8 @@ void replay_json(FILE *out, const struct replay_report *r) {
     put_origins(&o, r);
     JO_KEY(&o, "at_origins");
     put_stub(&o, r->run);
+    JO_KEY(&o, "findings");
+    put_findings(&o, r);
     JO_KEY(&o, "connections");
     jo_array(&o);
     for (uint32_t i = 0; i < r->run->plan->n_conns; i++) {

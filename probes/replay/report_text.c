@@ -73,10 +73,10 @@ static void one_conn(FILE *out, const struct replay_report *r, uint32_t i) {
             endpoint_text(&rec->life.flow.remote, remote), verdict_name(v->verdict));
     for (uint32_t j = 0; j < v->n; j++) {
         const struct difference *d = &v->diff[j];
-        fprintf(out, "      %-13s captured %s, replayed %s%s%s\n", verdict_field_name((enum verdict_field)d->field),
-                verdict_value((enum verdict_field)d->field, d->captured, a),
-                verdict_value((enum verdict_field)d->field, d->replayed, b), d->cause ? ": " : "",
-                d->cause ? verdict_cause_text((enum verdict_cause)d->cause) : "");
+        fprintf(out, "      %-13s captured %s, replayed %s%s%s\n", outcome_field_name((enum outcome_field)d->field),
+                outcome_value((enum outcome_field)d->field, d->captured, a),
+                outcome_value((enum outcome_field)d->field, d->replayed, b), d->cause ? ": " : "",
+                d->cause ? outcome_cause_text((enum outcome_cause)d->cause) : "");
     }
     if (v->trouble) fprintf(out, "      %s\n", client_trouble_text(v->trouble));
 }
@@ -107,8 +107,20 @@ static void explained(FILE *out, const struct replay_report *r) {
         if (by_cause[c]) {
             fprintf(out, "%-15s ", "explained");
             count(out, by_cause[c], "connection", "connections");
-            fprintf(out, ": %s\n", verdict_cause_text((enum verdict_cause)c));
+            fprintf(out, ": %s\n", outcome_cause_text((enum outcome_cause)c));
         }
+}
+
+static void findings(FILE *out, const struct replay_report *r) {
+    for (unsigned k = 0; k < N_FINDINGS; k++) {
+        const struct finding_outcome *f = &r->outcomes->findings[k];
+        if (!f->captured && !f->clients) continue;
+        fprintf(out, "%-15s %-25s captured %" PRIu64 ", replayed %" PRIu64, f->differs ? "finding DIFFERS" : "finding",
+                finding_name((enum finding_kind)k), f->captured, f->clients ? f->clients : f->origins);
+        if (!f->clients && f->origins) fputs(" between proxy and origins", out);
+        if (f->cause) fprintf(out, ": %s", outcome_cause_text((enum outcome_cause)f->cause));
+        fputs("\n", out);
+    }
 }
 
 void replay_text(FILE *out, const struct replay_report *r) {
@@ -118,6 +130,7 @@ void replay_text(FILE *out, const struct replay_report *r) {
     played(out, r);
     gaps(out, r);
     explained(out, r);
+    findings(out, r);
     conns(out, r);
     count(out, r->run->plan->n_conns, "connection", "connections");
     fprintf(out, ": %" PRIu32 " same, %" PRIu32 " explained, %" PRIu32 " different, %" PRIu32 " in part, %" PRIu32

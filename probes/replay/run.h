@@ -9,6 +9,7 @@
 #define CONNLEAK_REPLAY_RUN_H
 
 #include "plan.h"
+#include "witness.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -72,10 +73,11 @@ struct client {
     bool eof, reset;     /* by the proxy */
     bool was_kept;       /* the captured origin ended it, and the proxy did not */
     uint32_t answers;    /* whole ones */
+    struct told told;
+    uint64_t told_ahead; /* bytes that are unread in the kernel, and told already */
 };
 
 struct stub;
-struct witness;
 
 struct run {
     struct plan *plan;
@@ -83,7 +85,8 @@ struct run {
     struct event_base *base;
     struct client *clients; /* one for each connection */
     struct stub *stub;
-    struct witness *witness;
+    struct witness clients_seen; /* by connection of the plan */
+    struct witness origins_seen; /* the proxy's connections to the stubs, as if to the captured origins */
     TAILQ_HEAD(client_list, client) waiting;
     unsigned n_waiting, n_fast;
     struct event tick, clock;
@@ -128,18 +131,17 @@ struct stub_counts {
 struct stub_counts stub_counts(const struct stub *s);
 
 /* observe.c */
-struct witness *witness_new(struct run *r);
-void witness_free(struct witness **op);
 void observe_open(struct client *c);
 void observe_connected(struct client *c);
 void observe_sent(struct client *c, uint32_t exchange, uint64_t from, uint64_t to);
-void observe_received(struct client *c, const uint8_t *data, size_t len);
+void observe_received(struct client *c, const uint8_t *data, size_t len, uint64_t unread);
+void observe_unread(struct client *c);
 void observe_proxy_end(struct client *c, bool reset);
 void observe_close(struct client *c, bool reset); /* before close(2): takes what lies unread along */
-
-/* The run is over: takes what lies unread in sockets that are open. Then the record of each connection
- * that was played, in the form of the capture's: NULL where it was not opened. Borrowed. */
-void witness_finish(struct witness *o);
-struct wire_record *witness_record(const struct witness *o, uint32_t conn);
+void observe_request(struct run *r, struct told *t, const struct endpoint *proxy, uint32_t ref, uint32_t exchange);
+void observe_request_body(struct run *r, struct told *t, const uint8_t *data, size_t len);
+void observe_answer(struct run *r, struct told *t, uint32_t exchange, uint64_t off, const uint8_t *data, size_t len);
+void observe_origin_ended(struct run *r, struct told *t, bool by_proxy, bool reset);
+void observe_finish(struct run *r); /* it is over: what lies unread in open sockets is told, too */
 
 #endif

@@ -62,6 +62,9 @@ struct stub_conn {
     LIST_ENTRY(stub_conn) all;
     struct event readable, writable, timer;
     struct h1 *h1;
+    struct told told;
+    struct endpoint proxy; /* the other end */
+    uint32_t ref;
     uint8_t *head; /* of a request, as far as it came */
     size_t head_len;
     uint32_t origin;
@@ -151,6 +154,8 @@ static void conn_free(struct stub_conn *k, bool reset) {
     struct linger abort_it = {1, 0};
     struct stub *s = k->stub;
 
+    if (reset) observe_origin_ended(s->run, &k->told, false, true);
+
     if (k->exchange != NO_EXCHANGE && s->served[k->exchange].conn == k) {
         struct served *v = &s->served[k->exchange];
         v->conn = NULL;
@@ -178,6 +183,7 @@ static void conn_end(struct stub_conn *k, bool reset) {
     event_del(&k->writable);
     evtimer_del(&k->timer);
     shutdown(k->fd, SHUT_WR);
+    observe_origin_ended(k->stub->run, &k->told, false, false);
 }
 
 /* How much of the answer may be sent now, its client and the clock permitting; when more, in *at_ns (monotonic). */
@@ -238,6 +244,7 @@ static int push(struct stub_conn *k, uint64_t may) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
         if (n < 0) return -1;
+        observe_answer(k->stub->run, &k->told, k->exchange, k->sent, bytes, (size_t)n);
         k->sent += (uint64_t)n;
         while (k->part < x->n_parts && k->sent >= x->parts[k->part].off + x->parts[k->part].len) k->part++;
     }
@@ -320,6 +327,7 @@ static void arrive(struct stub_conn *k) {
     v = &k->stub->served[i];
     v->service = SERVICE_ARRIVED;
     v->conn = k;
+    observe_request(k->stub->run, &k->told, &k->proxy, k->ref, i);
 }
 
 static void keep_head(struct stub_conn *k, const uint8_t *data, size_t len) {
@@ -338,7 +346,10 @@ static bool take_request(struct stub_conn *k, const uint8_t *data, size_t len) {
         size_t used = 0;
         enum h1_step step = h1_feed(k->h1, data, len, &used);
 
-        if (between && (step == H1_MORE || step == H1_HEAD)) keep_head(k, data, used);
+        if (between && (step == H1_MORE || step == H1_HEAD))
+            keep_head(k, data, used);
+        else
+            observe_request_body(k->stub->run, &k->told, data, used);
         data += used;
         len -= used;
         more = step != H1_MORE;
@@ -362,6 +373,7 @@ static void on_request(evutil_socket_t fd, short what, void *arg) {
     run_enter(s->run);
     n = recv(fd, s->in, sizeof s->in, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
+    if (n <= 0) observe_origin_ended(s->run, &k->told, true, n < 0);
     if (n <= 0 || (!k->closing && !take_request(k, s->in, (size_t)n))) {
         conn_free(k, false);
         return;
@@ -377,15 +389,20 @@ static void on_request(evutil_socket_t fd, short what, void *arg) {
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
     struct listener *l = arg;
     struct stub *s = l->stub;
+    struct sockaddr_in from = {0};
+    socklen_t from_len = sizeof from;
     int on = 1, one;
 
     (void)what;
     run_enter(s->run);
-    while ((one = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while ((one = accept4(fd, (struct sockaddr *)&from, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct stub_conn *k = calloc(1, sizeof *k);
         if (!k) abort();
         k->stub = s;
         k->fd = one;
+        k->ref = (uint32_t)s->counts.connections;
+        k->proxy = (struct endpoint){.family = ADDR_V4, .port = ntohs(from.sin_port)};
+        memcpy(k->proxy.addr, &from.sin_addr, 4);
         k->origin = (uint32_t)(l - s->listeners);
         k->exchange = NO_EXCHANGE;
         k->h1 = h1_new(H1_REQUEST, &request_limits);
