@@ -91,13 +91,39 @@ static bool has_event(const char *system, const char *event, char error[TRACE_TE
     return refuse(error, what, "it takes Linux 4.16 or newer with CONFIG_FTRACE");
 }
 
+/* The format as the running kernel gives it, parsed. */
+static bool read_format(struct source *s, const char *system, const char *event) {
+    int size = 0;
+    char *text = tracefs_event_file_read(NULL, system, event, "format", &size);
+    bool fine = text && !tep_parse_event(s->tep, text, (unsigned long)size, system);
+
+    free(text);
+    return fine;
+}
+
+static void read_page_header(struct source *s) {
+    int size = 0;
+    char *text = tracefs_instance_file_read(NULL, "events/header_page", &size);
+
+    if (text) tep_parse_header_page(s->tep, text, (unsigned long)size, (int)sizeof(long));
+    free(text);
+}
+
+/* Of these tracepoints alone: what else the kernel has is not for us to parse. */
 static bool read_formats(struct source *s, char error[TRACE_TEXT]) {
-    static const char *const systems[] = {"tcp", "sock", NULL};
     char why[TRACE_TEXT];
 
     if (!has_event("tcp", TRACE_SEND_EVENT, error) || !has_event("sock", TRACE_STATE_EVENT, error)) return false;
-    s->tep = tracefs_local_events_system(NULL, systems);
-    if (!s->tep) return refuse(error, "the formats of tracepoints cannot be read", strerror(errno));
+    s->tep = tep_alloc();
+    if (!s->tep) abort();
+    tep_set_local_bigendian(s->tep, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? TEP_BIG_ENDIAN : TEP_LITTLE_ENDIAN);
+    tep_set_file_bigendian(s->tep, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? TEP_BIG_ENDIAN : TEP_LITTLE_ENDIAN);
+    tep_set_long_size(s->tep, (int)sizeof(long));
+    tep_set_page_size(s->tep, (int)sysconf(_SC_PAGESIZE));
+    read_page_header(s);
+    read_format(s, "tcp", TRACE_SEND_EVENT);
+    read_format(s, "tcp", TRACE_RECEIVE_EVENT);
+    read_format(s, "sock", TRACE_STATE_EVENT);
     s->format = trace_format_new(s->tep, why);
     return s->format || refuse(error, why, "this kernel's tracepoints are not those that are known");
 }
