@@ -15,8 +15,8 @@
        */
 #define STEP        256 /* directory entries of /proc at a time */
 #define STEP_PAUSE  MSEC(20)
-#define SWEEP_EVERY SEC(5) /* from the end of one sweep to the next */
-#define OWNERS_KEPT 4096   /* sockets whose owners are held; then they are looked for anew */
+#define SWEEP_EVERY 20   /* times as long as the last sweep took is the pause before the next, and a round at least */
+#define OWNERS_KEPT 4096 /* sockets whose owners are held; then they are looked for anew */
 
 _Static_assert(PROBE_TEXT >= SOCKDIAG_TEXT, "the error of one is the error of the other");
 
@@ -28,6 +28,7 @@ struct probe {
     struct event *sweep; /* the next step, while a sweep is under way */
     unsigned quiet;      /* rounds without a suspect, in a row */
     bool news;           /* an owner is wanted that no sweep has looked for */
+    mono_ns sweep_begun;
     mono_ns sweep_again; /* not before */
     bool said_owners;
     struct log_limit said_silent;
@@ -122,7 +123,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg) {
     if (!owners_step(p->owners, STEP)) {
         arm(p->sweep, STEP_PAUSE);
     } else {
-        p->sweep_again = p->s->now + SWEEP_EVERY;
+        p->sweep_again = p->s->now + SWEEP_EVERY * (p->s->now - p->sweep_begun);
         say_unowned(p);
     }
 }
@@ -133,6 +134,7 @@ static void maybe_sweep(struct probe *p) {
     if (!p->news || p->s->now < p->sweep_again || event_pending(p->sweep, EV_TIMEOUT, NULL)) return;
     p->news = false;
     owners_progress(p->owners, &known);
+    p->sweep_begun = p->s->now;
     if (owners_begin(p->owners, false)) {
         arm(p->sweep, 0);
     } else if (!p->said_owners) {
