@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUND_MOST 128 /* connections a round: two requests of some microseconds each */
-#define QUIET_LEAST                                                                                                    \
-    3 /* rounds without a suspect until it rests: rules suspect nothing older that is not suspect yet                  \
-       */
-#define STEP        256 /* directory entries of /proc at a time */
+/* A round: so many connections at most, two requests of some microseconds each. After so many without a
+ * suspect there is none that time alone could still make one. */
+#define ROUND_MOST  128
+#define QUIET_LEAST 3
+
+/* A sweep over /proc: so many directory entries at a time, and between two sweeps so many times the time
+ * that one takes. The owners of so many sockets are held, then they are looked for anew. */
+#define STEP        256
 #define STEP_PAUSE  MSEC(20)
-#define SWEEP_EVERY 20   /* times as long as the last sweep took is the pause before the next, and a round at least */
-#define OWNERS_KEPT 4096 /* sockets whose owners are held; then they are looked for anew */
+#define SWEEP_PAUSE 20
+#define OWNERS_KEPT 4096
 
 _Static_assert(PROBE_TEXT >= SOCKDIAG_TEXT, "the error of one is the error of the other");
 
@@ -123,7 +126,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg) {
     if (!owners_step(p->owners, STEP)) {
         arm(p->sweep, STEP_PAUSE);
     } else {
-        p->sweep_again = p->s->now + SWEEP_EVERY * (p->s->now - p->sweep_begun);
+        p->sweep_again = p->s->now + SWEEP_PAUSE * (p->s->now - p->sweep_begun);
         say_unowned(p);
     }
 }
