@@ -45,8 +45,10 @@ struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind 
 }
 
 void tally_set(struct tally *t, enum finding_number n, uint64_t value) {
-    t->pub.number[n] = value;
-    t->pub.known |= (uint64_t)1 << n;
+    uint64_t bit = (uint64_t)1 << n;
+    bool known = value != UNKNOWN_BYTES;
+    t->pub.number[n] = known ? value : 0;
+    t->pub.known = known ? t->pub.known | bit : t->pub.known & ~bit;
 }
 void tally_add(struct tally *t, enum finding_number n, uint64_t value) {
     tally_set(t, n, t->pub.number[n] + value);

@@ -88,7 +88,7 @@ static struct tally *count_early(struct findings *f, struct watch *w, const stru
         tally_set(t, NUM_REUSED, e->requests ? e->requests - 1 : 0);
     }
     if (e->unread_bytes != UNKNOWN_BYTES && e->unread_bytes) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
-    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
     if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
     if (is_client(w->subject)) {
         if (w->subject->pub.side == SIDE_DOWNSTREAM) t->pub.observer_effect = effect_cut;
@@ -103,7 +103,7 @@ static void rst_unread(struct findings *f, struct watch *w, const struct fact_en
 
     if (e->unread_bytes != UNKNOWN_BYTES) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
     tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
-    if (e->unread_if_read_4096 != UNKNOWN_BYTES) tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
+    tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
     if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
     if (!is_client(w->subject)) t->pub.observer_effect = effect_upstream;
     tally_raise(f, t, SEVERITY_WARNING, proven ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
@@ -204,6 +204,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
         count_redial(t, s, c->redialed);
         tally_add(t, NUM_BY_FIN, 1);
         tally_set(t, NUM_RECEIVED_BYTES, c->received);
+        tally_set(t, NUM_UNREAD_IF_4096, UNKNOWN_BYTES); /* of an earlier one, which a RST ended */
         tally_set(t, NUM_REQUESTS, c->requests);
         t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
         t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;

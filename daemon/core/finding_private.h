@@ -171,7 +171,7 @@ struct occurrence {
 };
 struct tally *tally_count(struct findings *f, struct subject *s, enum finding_kind kind, struct occurrence o);
 
-void tally_set(struct tally *t, enum finding_number n, uint64_t value);
+void tally_set(struct tally *t, enum finding_number n, uint64_t value); /* UNKNOWN_BYTES: it is not known any more */
 void tally_add(struct tally *t, enum finding_number n, uint64_t value);
 void tally_max(struct tally *t, enum finding_number n, uint64_t value);
 uint64_t tally_get(const struct tally *t, enum finding_number n);

@@ -87,10 +87,7 @@ static void truncated(struct findings *f, struct watch *w, const struct fact_end
     struct tally *t = tally_count(f, w->subject, FINDING_TRUNCATED_RESPONSE, last_of(w));
 
     tally_set(t, NUM_BODY_READ, e->body_read);
-    if (e->body_announced != UNKNOWN_BYTES)
-        tally_set(t, NUM_BODY_ANNOUNCED, e->body_announced);
-    else
-        t->pub.known &= ~((uint64_t)1 << NUM_BODY_ANNOUNCED);
+    tally_set(t, NUM_BODY_ANNOUNCED, e->body_announced);
     tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
 }
 

@@ -74,6 +74,7 @@ static void add(struct sentence *s, const char *text, size_t n) {
 /* The number of that name; false: not known, or 0, of which a sentence says nothing. */
 static bool number_of(const struct finding *fi, const char *name, size_t n, uint64_t *out) {
     if (n == 5 && !memcmp(name, "count", 5)) return *out = fi->count, true;
+    if (n == 4 && !memcmp(name, "sure", 4)) return *out = fi->confidence > CONFIDENCE_SUSPECTED, true;
     *out = 0;
     for (unsigned i = 0; i < N_NUMBERS; i++)
         if (strlen(numbers[i]) == n && !memcmp(numbers[i], name, n) && fi->known & UINT64_C(1) << i)

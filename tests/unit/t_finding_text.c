@@ -92,7 +92,7 @@ TEST(templates_are_well_formed) {
             if (*p == '|' && !depth) tap_fail(__FILE__, __LINE__, "%s: a bar outside of brackets", templates[k]);
             if (*p != '{') continue;
             size_t n = strcspn(p + 1, "}|:"), len = strcspn(p, "}");
-            bool is_count = n == 5 && !memcmp(p + 1, "count", 5);
+            bool is_count = (n == 5 && !memcmp(p + 1, "count", 5)) || (n == 4 && !memcmp(p + 1, "sure", 4));
             if (!is_count && !is_number(p + 1, n)) tap_fail(__FILE__, __LINE__, "{%.*s} is no number", (int)n, p + 1);
             if (!is_count && !depth) tap_fail(__FILE__, __LINE__, "{%.*s} outside of brackets", (int)n, p + 1);
             if (p[n + 1] == ':' && memcmp(p + n + 1, ":time}", 6) != 0) tap_fail(__FILE__, __LINE__, "%.12s?", p);
@@ -107,7 +107,7 @@ TEST(templates_are_well_formed) {
 TEST(sentences_have_no_gaps) {
     for (unsigned k = 0; k < N_FINDINGS; k++)
         for (unsigned what = 0; what < 4; what++) {
-            struct finding fi = {.kind = (uint8_t)k, .count = what == 1 ? 1 : 40};
+            struct finding fi = {.kind = (uint8_t)k, .confidence = CONFIDENCE_LIKELY, .count = what == 1 ? 1 : 40};
             for (unsigned n = 0; n < N_NUMBERS && what; n++)
                 know(&fi, (enum finding_number)n, what == 3 ? 0 : what == 1 ? 1 : 5000);
             say(&fi);
@@ -121,7 +121,7 @@ TEST(sentences_have_no_gaps) {
 }
 
 TEST(article) {
-    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .count = 1};
+    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .confidence = CONFIDENCE_CONFIRMED, .count = 1};
     know(&fi, NUM_RECEIVED_BYTES, 24164);
     know(&fi, NUM_UNREAD_IF_4096, 20068);
     know(&fi, NUM_REQUESTS, 1);
@@ -130,7 +130,7 @@ TEST(article) {
 }
 
 TEST(first_alternative_that_is_known) {
-    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .count = 12};
+    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .confidence = CONFIDENCE_CONFIRMED, .count = 12};
     know(&fi, NUM_RECEIVED_BYTES, 5000);
     CHECK_STR(say(&fi), "12 response bodies were given up before their end, the last with 5,000 bytes received");
     know(&fi, NUM_UNREAD_IF_4096, 904);
@@ -144,8 +144,16 @@ TEST(first_alternative_that_is_known) {
                         "connections followed");
 }
 
+TEST(what_is_only_suspected_says_so) {
+    struct finding fi = {.kind = FINDING_POOL_WAIT, .confidence = CONFIDENCE_SUSPECTED, .count = 14};
+    know(&fi, NUM_OPEN, 2);
+    CHECK_STR(say(&fi), "Perhaps 14 requests waited for a connection, while all 2 were in use");
+    fi.confidence = CONFIDENCE_LIKELY;
+    CHECK_STR(say(&fi), "14 requests waited for a connection, while all 2 were in use");
+}
+
 TEST(parts_in_parts) {
-    struct finding fi = {.kind = FINDING_BODY_NOT_CLOSED, .count = 2};
+    struct finding fi = {.kind = FINDING_BODY_NOT_CLOSED, .confidence = CONFIDENCE_CONFIRMED, .count = 2};
     know(&fi, NUM_OLDEST_HELD_MS, 40000);
     CHECK_STR(say(&fi), "2 responses were neither read to their end nor closed");
     know(&fi, NUM_HELD, 1);
@@ -156,7 +164,7 @@ TEST(parts_in_parts) {
 }
 
 TEST(times_in_sentences) {
-    struct finding fi = {.kind = FINDING_BODY_NOT_CLOSED, .count = 2};
+    struct finding fi = {.kind = FINDING_BODY_NOT_CLOSED, .confidence = CONFIDENCE_CONFIRMED, .count = 2};
     know(&fi, NUM_HELD, 1);
     know(&fi, NUM_OLDEST_HELD_MS, 22320000);
     know(&fi, NUM_OPENS_SINCE, 1);
@@ -171,7 +179,7 @@ TEST(times_in_sentences) {
 }
 
 TEST(what_does_not_fit_is_cut) {
-    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .count = 12};
+    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .confidence = CONFIDENCE_CONFIRMED, .count = 12};
     const char *whole = "12 response bodies were given up before their end";
     char buf[64];
     for (size_t size = 0; size < sizeof buf; size++) {

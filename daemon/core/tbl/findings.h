@@ -8,31 +8,33 @@
  * A summary is read by finding_summary():
  *   {name}           a number of tbl/finding_numbers.h with a comma between thousands; {count} is finding.count
  *   {name:time}      milliseconds (of names that end in _s: seconds) as "34 s" or "6 h 12 min"
- *   {name|one|many}  the first word if the number is 1, else the second
+ *   {name|one|many}  the first word if the number is 1, else the second; {sure|...}: 1 is more than suspected
  *   [part]           left out where a number in it is not known, or is 0; parts may stand in parts
  *   [part|other]     the first whose numbers are known
- * Outside of [ ] only {count} may stand: every observer knows it. */
+ * Outside of [ ] only {count} and {sure} may stand: every observer knows them. */
 
 X(EARLY_BODY_CLOSE, "early_body_close", WARNING,
-  "{count} response {count|body was|bodies were} given up before {count|its|their} end[, {count|with|the last with} "
-  "a RST after {received_bytes} {received_bytes|byte|bytes} received, {unread_if_read_4096} of them unread if the "
-  "client read 4,096|, {count|with|the last with} {received_bytes} {received_bytes|byte|bytes} received][; "
-  "{unread_bytes} {unread_bytes|byte|bytes} lay unread at the close][; {requests} {requests|request|requests} on "
-  "{count|its|the last} connection{requests|, not reused|}][; {redials} new {redials|connection|connections} "
-  "followed][; {justified} {justified|was|were} given up rightly, with more left than a new connection costs]",
+  "{sure||Perhaps }{count} response {count|body was|bodies were} given up before {count|its|their} end[, "
+  "{count|with|the last with} a RST after {received_bytes} {received_bytes|byte|bytes} received, "
+  "{unread_if_read_4096} of them unread if the client read 4,096|, {count|with|the last with} {received_bytes} "
+  "{received_bytes|byte|bytes} received][; {unread_bytes} {unread_bytes|byte|bytes} lay unread at the close][; "
+  "{requests} {requests|request|requests} on {count|its|the last} connection{requests|, not reused|}][; {redials} "
+  "new {redials|connection|connections} followed][; {justified} {justified|was|were} given up rightly, with more "
+  "left than a new connection costs]",
   "A response body was closed before its end was seen. Its connection cannot carry another request and is thrown "
   "away; where bytes lay unread in the kernel, close() became a RST.")
 X(RST_UNREAD_DATA, "rst_unread_data", WARNING,
-  "{count} {count|connection was|connections were} reset because bytes lay unread when {count|it was|they were} "
-  "closed[: {unread_bytes} {unread_bytes|byte|bytes} in all][{count|, after|; the last after} {received_bytes} "
-  "{received_bytes|byte|bytes} received[, {unread_if_read_4096} of them unread if the client read 4,096]]",
+  "{sure||Perhaps }{count} {count|connection was|connections were} reset because bytes lay unread when {count|it "
+  "was|they were} closed[: {unread_bytes} {unread_bytes|byte|bytes} in all][{count|, after|; the last after} "
+  "{received_bytes} {received_bytes|byte|bytes} received[, {unread_if_read_4096} of them unread if the client read "
+  "4,096]]",
   "close() on a socket whose received bytes were not read makes the kernel send RST instead of FIN, whether the "
   "program gave up a response or simply ended.")
 X(BODY_NOT_CLOSED, "body_not_closed", WARNING,
-  "{count} {count|response was|responses were} neither read to {count|its|their} end nor closed[; {held} "
-  "{held|connection is|connections are} held now[, the oldest for {oldest_held_ms:time}]][, while the same client "
-  "opened {opens_since} new {opens_since|one|ones}][; {recv_q} bytes lie unread in its receive queues][; {send_q} "
-  "bytes wait on the sender's side]",
+  "{sure||Perhaps }{count} {count|response was|responses were} neither read to {count|its|their} end nor closed[; "
+  "{held} {held|connection is|connections are} held now[, the oldest for {oldest_held_ms:time}]][, while the same "
+  "client opened {opens_since} new {opens_since|one|ones}][; {recv_q} bytes lie unread in its receive queues][; "
+  "{send_q} bytes wait on the sender's side]",
   "Nobody read the response body to its end, and nobody closed it. The connection is neither free nor gone: it "
   "leaks, with its memory and descriptor, until the process ends.")
 X(IDLE_CAP_CHURN, "idle_cap_churn", WARNING,
@@ -62,25 +64,25 @@ X(HTTP10_NO_KEEPALIVE, "http10_no_keepalive", WARNING,
   "own",
   "HTTP/1.0 ends the connection after a response unless both sides say Connection: keep-alive.")
 X(SERVER_CLOSES_IDLE, "server_closes_idle", INFO,
-  "The server closed {count} idle {count|connection|connections}[, after {idle_timeout_ms:time} idle as learned "
-  "from {observations} {observations|close|closes}][; {redials} {redials|was|were} dialed again]",
+  "The server closed {count} idle {count|connection|connections}[, after {idle_timeout_ms:time} idle (the median of "
+  "{observations})][; {redials} {redials|was|were} dialed again]",
   "The server's keep-alive timeout is shorter than the client's pauses: connections are gone when they are wanted, "
   "and a request sent in that instant fails.")
 X(SERVER_RESETS_IDLE, "server_resets_idle", WARNING,
-  "The server's side reset {count} idle {count|connection|connections}[, after {idle_timeout_ms:time} idle as "
-  "learned from {observations} {observations|reset|resets}][; {redials} {redials|was|were} dialed again]",
+  "The server's side reset {count} idle {count|connection|connections}[, after {idle_timeout_ms:time} idle (the "
+  "median of {observations})][; {redials} {redials|was|were} dialed again]",
   "The server, a firewall or a balancer between ends idle connections with RST.")
 X(STALE_REUSE_RACE, "stale_reuse_race", WARNING,
   "{count} {count|request was|requests were} sent on {count|a connection|connections} that the server was just "
   "closing[; {retried} {retried|was|were} sent again][; {failed} failed]",
   "An idle connection was reused in the very moment in which the server gave it up.")
 X(SLOW_READER, "slow_reader", WARNING,
-  "{count} {count|time|times} a client did not take what was sent to it[, for {blocked_ms:time} at the longest][; "
-  "{send_q} bytes wait on the sender's side]",
+  "The client did not take what was sent to it, {count} {count|time|times}[, for {blocked_ms:time} at the "
+  "longest][; {send_q} bytes wait on the sender's side]",
   "The client does not read: its window is zero, and bytes pile up on the sender's side.")
 X(POOL_WAIT, "pool_wait", WARNING,
-  "{count} {count|request|requests} waited for a connection[, {wait_max_ms:time} at the longest][, while all {open} "
-  "were in use][; {sufficient} would have been enough]",
+  "{sure||Perhaps }{count} {count|request|requests} waited for a connection[, {wait_max_ms:time} at the longest][, "
+  "while all {open} were in use][; {sufficient} would have been enough]",
   "MaxConnsPerHost, or the size of a client's pool, is lower than the number of requests that run at a time.")
 X(REQUEST_TIMEOUT, "request_timeout", WARNING,
   "{count} {count|request was|requests were} given up before the response head came[, the last after "
@@ -96,8 +98,8 @@ X(EXCESS_RESPONSE_BYTES, "excess_response_bytes", WARNING,
   "The server sends more than its Content-Length says; the connection cannot be reused, and its bytes could be "
   "taken for the next answer.")
 X(UNSOLICITED_RESPONSE, "unsolicited_response", WARNING,
-  "{count} {count|time|times} the server sent bytes on an idle connection, which nobody had asked for[: "
-  "{excess_bytes} {excess_bytes|byte|bytes}]",
+  "{count} {count|time|times} the server sent bytes on an idle connection, which nobody had asked for[, "
+  "{excess_bytes} {excess_bytes|byte|bytes} in all]",
   "A 408 before an idle close, or an answer twice.")
 X(EARLY_ERROR_RESPONSE, "early_error_response", WARNING,
   "{count} {count|time|times} the server answered and closed before it had read the request",
