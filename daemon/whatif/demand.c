@@ -49,7 +49,7 @@ static void group_conn(struct demands *d, struct grouping *g, uint32_t row) {
         return;
     }
     d->n_conns++;
-    if (c->flags & WCONN_OPAQUE && c->requests == 0) d->opaque++;
+    if (c->flags & WCONN_OPAQUE && d->conn_last[row] == WORKLOAD_NO) d->opaque++;
     if (c->flags & WCONN_TO_PROXY) {
         uint32_t n = g->n_proxies, i = number_of(&g->proxies, (uint64_t)c->server + 1, &g->n_proxies);
         if (g->n_proxies > n) {
@@ -110,11 +110,34 @@ static enum fate fate_of(const struct workload_exchange *x) {
     return FATE_STAYS;
 }
 
+/* The whole answer came, and this end's kernel then sent a RST: bytes of it lay unread. Idle
+ * connections of a pool, whose answers were read, end with a FIN. */
+static bool was_left_unread(const struct demands *d, uint32_t row) {
+    const struct workload_exchange *x = &d->w->exchanges[row];
+    const struct workload_conn *c = &d->w->conns[x->conn];
+
+    return d->conn_last[x->conn] == row && x->end == END_COMPLETE && x->body > 0 && c->side == SIDE_CLIENT &&
+           c->close_by == BY_LOCAL && c->close_how == HOW_RST;
+}
+
+/* No timer of a server is shorter. */
+#define AT_ONCE MSEC(10)
+
+static enum fate fate_on_its_connection(const struct demands *d, uint32_t row) {
+    const struct workload_exchange *x = &d->w->exchanges[row];
+    enum fate f = fate_of(x);
+
+    if (f != FATE_KEEP || d->conn_last[x->conn] != row) return f;
+    if (was_left_unread(d, row)) return FATE_EARLY_CLOSE;
+    return demands_closed_idle(d, x->conn) && d->w->conns[x->conn].idle_ns < AT_ONCE ? FATE_SERVER_CLOSES : f;
+}
+
 static int64_t at_least_0(int64_t ns) {
     return ns > 0 ? ns : 0;
 }
 
-static void add_demand(struct demands *d, struct grouping *g, const struct workload_exchange *x) {
+static void add_demand(struct demands *d, struct grouping *g, uint32_t row) {
+    const struct workload_exchange *x = &d->w->exchanges[row];
     uint32_t peer = d->conn_peer[x->conn];
     struct demand *r;
 
@@ -137,7 +160,7 @@ static void add_demand(struct demands *d, struct grouping *g, const struct workl
                          .peer = peer,
                          .pool = g->conn_pool[x->conn],
                          .drain_us = NO_DRAIN,
-                         .fate = (uint8_t)fate_of(x)};
+                         .fate = (uint8_t)fate_on_its_connection(d, row)};
     r->split = number_of(&g->splits, pair(r->pool, r->peer), &d->n_splits);
     if (x->done_ns == NO_TIME && r->fate != FATE_STAYS) r->busy_ns = 0;
     if (r->fate == FATE_EARLY_CLOSE) r->drain_us = drain_time(x);
@@ -188,9 +211,12 @@ struct demands *demands_new(const struct workload *w) {
     d->conn_peer = must_have(malloc(((size_t)w->n_conns + 1) * sizeof *d->conn_peer));
     g.conn_pool = must_have(calloc((size_t)w->n_conns + 1, sizeof *g.conn_pool));
     d->rows = must_have(malloc(((size_t)w->n_exchanges + 1) * sizeof *d->rows));
+    d->conn_last = must_have(malloc(((size_t)w->n_conns + 1) * sizeof *d->conn_last));
+    for (uint32_t i = 0; i < w->n_conns; i++) d->conn_last[i] = WORKLOAD_NO;
+    for (uint32_t i = 0; i < w->n_exchanges; i++) d->conn_last[w->exchanges[i].conn] = i;
     for (uint32_t i = 0; i < w->n_conns; i++) group_conn(d, &g, i);
     d->n_peers = w->n_origins + g.n_proxies;
-    for (uint32_t i = 0; i < w->n_exchanges; i++) add_demand(d, &g, &w->exchanges[i]);
+    for (uint32_t i = 0; i < w->n_exchanges; i++) add_demand(d, &g, i);
     fill_unknown_ends(d);
     count_missing(d);
     d->split_peer = must_have(malloc(((size_t)d->n_splits + 1) * sizeof *d->split_peer));
@@ -208,8 +234,55 @@ void demands_free(struct demands **dp) {
     if (!d) return;
     free(d->rows);
     free(d->conn_peer);
+    free(d->conn_last);
     free(d->proxy_text);
     free(d->split_peer);
     free(d);
     *dp = NULL;
+}
+
+/* ---- ends ---- */
+
+static enum close_reason reason_of_fate(enum fate f) {
+    switch (f) {
+    case FATE_REQUEST_CLOSE:
+        return REASON_REQUEST_CLOSE;
+    case FATE_RESPONSE_CLOSE:
+        return REASON_RESPONSE_CLOSE;
+    case FATE_UNTIL_EOF:
+        return REASON_UNTIL_EOF;
+    case FATE_EARLY_CLOSE:
+        return REASON_EARLY_CLOSE;
+    case FATE_CANCELED:
+        return REASON_CANCELED;
+    case FATE_FAILED:
+        return REASON_SERVER_CLOSED;
+    case FATE_DETACH:
+        return REASON_TUNNEL;
+    case FATE_SERVER_CLOSES:
+        return REASON_SERVER_CLOSED_IDLE;
+    case FATE_KEEP:
+    case FATE_STAYS:
+        break;
+    }
+    return REASON_NONE;
+}
+
+enum close_reason demands_reason(const struct demands *d, uint32_t conn) {
+    const struct workload_conn *c = &d->w->conns[conn];
+    uint32_t last = d->conn_last[conn];
+    enum close_reason why = REASON_NONE;
+
+    if (c->close_reason != REASON_NONE) return (enum close_reason)c->close_reason;
+    if (last != WORKLOAD_NO)
+        why = was_left_unread(d, last) ? REASON_EARLY_CLOSE : reason_of_fate(fate_of(&d->w->exchanges[last]));
+    if (why == REASON_NONE && c->close_by == BY_REMOTE && c->idle_ns != NO_TIME) return REASON_SERVER_CLOSED_IDLE;
+    return why;
+}
+
+bool demands_closed_idle(const struct demands *d, uint32_t conn) {
+    const struct workload_conn *c = &d->w->conns[conn];
+
+    return c->close_by == BY_REMOTE && c->idle_ns != NO_TIME && c->requests > 0 &&
+           demands_reason(d, conn) == REASON_SERVER_CLOSED_IDLE;
 }

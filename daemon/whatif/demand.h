@@ -18,6 +18,7 @@ enum fate {
     FATE_EARLY_CLOSE,    /* the client gave the body up: go1.27 may drain it */
     FATE_CANCELED,       /* the client left before the answer */
     FATE_FAILED,         /* the server ended it */
+    FATE_SERVER_CLOSES,  /* the server closed right behind the answer, and had not said so */
     FATE_DETACH,         /* a tunnel, or upgraded */
     FATE_STAYS,          /* never over, as far as was seen */
 };
@@ -44,6 +45,7 @@ struct demands {
     uint32_t n;
     uint32_t n_pools, n_splits, n_peers;
     uint32_t *conn_peer;  /* of each connection of the workload; WORKLOAD_NO: it is not counted */
+    uint32_t *conn_last;  /* of each connection: its newest exchange; WORKLOAD_NO: none */
     uint32_t *proxy_text; /* of peer n_origins + i: its address, a text of the workload */
     uint32_t *split_peer; /* of each split */
     enum side side;       /* whose connections are looked at */
@@ -59,5 +61,12 @@ struct demands {
 /* Borrows the workload for as long as it lives. The exchanges must be sorted (workload_sort). */
 struct demands *demands_new(const struct workload *w);
 void demands_free(struct demands **dp);
+
+/* Why a connection ended, as its record says, or else as its last exchange shows; REASON_NONE
+ * where neither does: this end closed it, for reasons of its own. */
+enum close_reason demands_reason(const struct demands *d, uint32_t conn);
+
+/* Did the server end it by itself, while it was idle and nothing had announced it? */
+bool demands_closed_idle(const struct demands *d, uint32_t conn);
 
 #endif

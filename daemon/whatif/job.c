@@ -117,11 +117,14 @@ static int round_up(uint64_t n) {
     return n > 1000000 ? 1000000 : (int)n;
 }
 
-/* A client's timeout that ends before the server's does: by a tenth, or a second where that is less. */
+/* A client's timeout that ends before the server's does: by a tenth, or a second where that is less, and
+ * in round numbers: two digits that matter below a second, whole seconds above ten. */
 static int64_t below(const struct server_facts *f) {
-    int64_t margin = f->idle_shortest_ns / 10;
+    int64_t margin = f->idle_shortest_ns / 10, ns = f->idle_shortest_ns - (margin > SEC(1) ? SEC(1) : margin);
+    int64_t unit = ns >= SEC(10) ? SEC(1) : 1;
 
-    return f->idle_shortest_ns - (margin > SEC(1) ? SEC(1) : margin);
+    while (ns < SEC(10) && ns / unit >= 100) unit *= 10;
+    return ns - ns % unit;
 }
 
 static int64_t shortest_timeout(const struct whatif_job *j) {

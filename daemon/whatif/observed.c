@@ -86,9 +86,14 @@ static uint64_t peak_time_wait(int64_t *at, size_t n) {
     return peak;
 }
 
-static enum close_reason reason_of(const struct workload_conn *c) {
-    if (c->close_reason != REASON_NONE) return (enum close_reason)c->close_reason;
-    return c->close_by == BY_REMOTE && c->idle_ns != NO_TIME ? REASON_SERVER_CLOSED_IDLE : REASON_NONE;
+/* No connection came of it, and not because its request had found another one meanwhile. */
+static bool failed_dial(const struct workload_conn *c) {
+    return !(c->flags & WCONN_DIALED) && c->close_reason != REASON_CANCELED;
+}
+
+/* Nothing of what it carried is known, so that the model has nothing of it either. */
+static bool cannot_be_seen(const struct demands *d, uint32_t conn) {
+    return d->w->conns[conn].flags & (WCONN_OPAQUE | WCONN_PARTIAL) && d->conn_last[conn] == WORKLOAD_NO;
 }
 
 static void count_conns(const struct demands *d, struct changes *c, struct whatif_row *row) {
@@ -99,7 +104,7 @@ static void count_conns(const struct demands *d, struct changes *c, struct whati
 
     for (uint32_t i = 0; i < w->n_conns; i++) {
         const struct workload_conn *k = &w->conns[i];
-        if (k->side != d->side) continue;
+        if (k->side != d->side || failed_dial(k) || cannot_be_seen(d, i)) continue;
         if (k->flags & WCONN_OPENED)
             row->dials++;
         else
@@ -108,7 +113,7 @@ static void count_conns(const struct demands *d, struct changes *c, struct whati
         add(c, k->opened_ns, 1, 0);
         if (k->closed_ns == NO_TIME) continue;
         add(c, k->closed_ns, -1, 0);
-        row->closes[reason_of(k)]++;
+        row->closes[demands_reason(d, i)]++;
         if (k->close_how != HOW_FIN || k->close_by == BY_NONE) continue;
         times[k->close_by == BY_REMOTE][n[k->close_by == BY_REMOTE]++] = k->closed_ns;
     }
@@ -146,12 +151,4 @@ void observe(const struct demands *d, struct whatif_row *row) {
     find_peaks(&c, row);
     count_exchanges(d, row);
     free(c.rows);
-}
-
-uint64_t *observe_dials_by_peer(const struct demands *d) {
-    uint64_t *dials = must_have(calloc((size_t)d->n_peers + 1, sizeof *dials));
-
-    for (uint32_t i = 0; i < d->w->n_conns; i++)
-        if (d->conn_peer[i] != WORKLOAD_NO && d->w->conns[i].flags & WCONN_OPENED) dials[d->conn_peer[i]]++;
-    return dials;
 }

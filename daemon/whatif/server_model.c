@@ -25,19 +25,21 @@ static int compare_ns(const void *a, const void *b) {
 }
 
 /* Rows by peer: first[p] is where those of p begin. `has` says which connections count. */
-typedef bool has_fn(const struct workload_conn *c);
+typedef bool has_fn(const struct demands *d, uint32_t conn);
 static uint32_t *first_by_peer(const struct demands *d, has_fn *has) {
     uint32_t *first = must_have(calloc((size_t)d->n_peers + 2, sizeof *first));
 
     for (uint32_t i = 0; i < d->w->n_conns; i++)
-        if (d->conn_peer[i] != WORKLOAD_NO && has(&d->w->conns[i])) first[d->conn_peer[i] + 1]++;
+        if (d->conn_peer[i] != WORKLOAD_NO && has(d, i)) first[d->conn_peer[i] + 1]++;
     for (uint32_t p = 0; p < d->n_peers; p++) first[p + 1] += first[p];
     return first;
 }
 
 /* ---- dials ---- */
 
-static bool has_dial(const struct workload_conn *c) {
+static bool has_dial(const struct demands *d, uint32_t conn) {
+    const struct workload_conn *c = &d->w->conns[conn];
+
     return c->flags & WCONN_OPENED && c->dial_ns != NO_TIME;
 }
 
@@ -67,7 +69,7 @@ static void learn_dials(struct server_model *m, const struct demands *d) {
     memcpy(next, m->first, ((size_t)d->n_peers + 1) * sizeof *next);
     for (uint32_t i = 0; i < d->w->n_conns; i++) { /* in order of opening */
         const struct workload_conn *c = &d->w->conns[i];
-        if (d->conn_peer[i] != WORKLOAD_NO && has_dial(c))
+        if (d->conn_peer[i] != WORKLOAD_NO && has_dial(d, i))
             m->dials[next[d->conn_peer[i]]++] = (struct dial){c->opened_ns, dial_of(c)};
     }
     free(next);
@@ -92,13 +94,10 @@ int64_t server_dial_ns(const struct server_model *m, uint32_t peer, int64_t now,
 
 /* ---- idle timeouts ---- */
 
-static bool was_closed_idle(const struct workload_conn *c) {
-    return c->close_by == BY_REMOTE && c->idle_ns != NO_TIME && c->requests > 0 &&
-           (c->close_phase == PHASE_IDLE || c->close_phase == PHASE_NONE);
-}
-
 /* Idle times at which a server closes by a timer lie close together; those of restarts
- * and limits do not. What is within a tenth of the median, or 100 ms, belongs to it. */
+ * and limits do not. What is within a tenth of the median, or 100 ms, belongs to it. A close
+ * right behind the answer is no timer's. */
+#define TIMER_MIN MSEC(10)
 static bool belongs(int64_t idle, int64_t median) {
     int64_t apart = idle > median ? idle - median : median - idle;
 
@@ -117,7 +116,7 @@ static void judge_idle(struct server_facts *f, int64_t *idle, uint32_t n) {
         f->idle_shortest_ns = idle[i];
         with++;
     }
-    if (with * 2 < n || median == 0) {
+    if (with * 2 < n || median < TIMER_MIN) {
         f->idle_shortest_ns = 0;
         return;
     }
@@ -151,13 +150,13 @@ static void doubt_idle(struct server_model *m, const struct demands *d) {
 }
 
 static void learn_idle(struct server_model *m, const struct demands *d) {
-    uint32_t *first = first_by_peer(d, was_closed_idle), n = first[d->n_peers];
+    uint32_t *first = first_by_peer(d, demands_closed_idle), n = first[d->n_peers];
     int64_t *idle = must_have(malloc(((size_t)n + 1) * sizeof *idle));
     uint32_t *next = must_have(malloc(((size_t)d->n_peers + 1) * sizeof *next));
 
     memcpy(next, first, ((size_t)d->n_peers + 1) * sizeof *next);
     for (uint32_t i = 0; i < d->w->n_conns; i++)
-        if (d->conn_peer[i] != WORKLOAD_NO && was_closed_idle(&d->w->conns[i]))
+        if (d->conn_peer[i] != WORKLOAD_NO && demands_closed_idle(d, i))
             idle[next[d->conn_peer[i]]++] = d->w->conns[i].idle_ns;
     for (uint32_t p = 0; p < d->n_peers; p++) judge_idle(&m->facts[p], idle + first[p], first[p + 1] - first[p]);
     free(first);

@@ -304,6 +304,8 @@ static enum close_reason verdict(const struct virtual_driver *v, const struct de
         return REASON_CANCELED;
     case FATE_FAILED:
         return REASON_SERVER_CLOSED;
+    case FATE_SERVER_CLOSES:
+        return REASON_SERVER_CLOSED_IDLE;
     case FATE_KEEP:
     case FATE_DETACH:
     case FATE_STAYS:

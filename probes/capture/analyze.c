@@ -3,11 +3,14 @@
 #include "capture/evidence_json.h"
 #include "capture/facts.h"
 #include "capture/filter.h"
+#include "capture/workload.h"
 #include "commands.h"
 #include "core/duration.h"
 #include "record/conn_json.h"
+#include "record/workload_json.h"
 #include "record/finding_json.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +30,8 @@ struct analysis {
     struct conn_json how;
     struct filter *filter;
     struct findings *findings; /* NULL: nobody asked */
+    const char *export_to;     /* NULL: the same */
+    struct workload_builder *workload;
     int64_t ticked_ns;
     struct spool rows;   /* of the table, until the findings above them are known */
     uint32_t fail_kinds; /* bits by enum finding_kind */
@@ -53,6 +58,8 @@ static void help(void) {
           "  --tshark           an expression for tshark -Y, a line each\n"
           "  --filter EXPR      only these connections: --filter 'rst_sent and requests > 1'\n"
           "  --fail-on KIND,... exit 99 where there is a finding of these kinds; any: of severity warning\n"
+          "  --export-workload F  write who asked for what and when to F, without names and\n"
+          "                     contents, for connleak whatif and replay: connleak.workload/1\n"
           "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
           "  --duration D       or for so long: 90s, 5m\n"
@@ -141,6 +148,9 @@ static int parse(struct analysis *a, int argc, char **argv) {
         } else if (!strcmp(arg, "--interface") || !strcmp(arg, "-i")) {
             if (++i == argc) return usage("%s needs the name of an interface", arg);
             a->interface = argv[i];
+        } else if (!strcmp(arg, "--export-workload")) {
+            if (++i == argc) return usage("%s needs the name of a file to write", arg);
+            a->export_to = argv[i];
         } else if (!strcmp(arg, "--duration")) {
             if (++i == argc) return usage("%s needs a time such as 90s or 5m", arg);
             if (!duration_parse(argv[i], &a->until.duration_ns) || a->until.duration_ns == 0)
@@ -183,6 +193,8 @@ static void put_record(struct analysis *a, const struct wire_record *r) {
 }
 
 static void tell_event(struct analysis *a, const struct wire_event *e) {
+    if (a->workload) workload_builder_event(a->workload, e);
+    if (!a->findings) return;
     facts_event(a->findings, e);
     if (e->at_ns - a->ticked_ns < SEC(1)) return;
     a->ticked_ns = e->at_ns;
@@ -196,6 +208,7 @@ static void take_records(struct analysis *a) {
     while ((e = wire_next_event(a->wire))) tell_event(a, e);
     while ((r = wire_next(a->wire))) {
         if (a->findings) facts_record(a->findings, r);
+        if (a->workload) workload_builder_record(a->workload, r);
         put_record(a, r);
         wire_record_free(&r);
     }
@@ -396,6 +409,49 @@ static int64_t last_time(const struct capture *c) {
     return last;
 }
 
+static int64_t first_time(const struct capture *c) {
+    int64_t first = 0;
+
+    for (size_t i = 0; i < capture_n_sources(c); i++) {
+        struct capture_source s;
+        capture_source(c, i, &s);
+        if (s.packets && (!first || s.first_ns < first)) first = s.first_ns;
+    }
+    return first;
+}
+
+static bool write_workload(const struct workload *w, const char *path) {
+    struct json_out o = {0};
+    uint64_t at = 0;
+    FILE *f = fopen(path, "we");
+    bool fine = f != NULL;
+
+    while (fine && workload_json_some(&o, w, &at)) {
+        fine = fwrite(o.data, 1, o.len, f) == o.len;
+        json_out_reset(&o);
+    }
+    if (f && fclose(f) != 0) fine = false;
+    if (!fine) fprintf(stderr, "connleak: %s: %s\n", path, strerror(errno));
+    json_out_free(&o);
+    return fine;
+}
+
+/* Names and paths never leave: the file is for others. */
+static bool export_workload(struct analysis *a) {
+    const char *why;
+    struct workload *w = workload_builder_end(a->workload, first_time(a->capture), last_time(a->capture), &why);
+    bool fine = false;
+
+    if (!w) {
+        fprintf(stderr, "connleak: %s: not written: too many %s\n", a->export_to, why);
+        return false;
+    }
+    workload_anonymise(w);
+    fine = write_workload(w, a->export_to);
+    workload_free(&w);
+    return fine;
+}
+
 static bool has_failed(struct analysis *a) {
     const struct finding *fi;
 
@@ -426,6 +482,11 @@ int analyze_main(int argc, char **argv) {
         a.findings = findings_new(&conf);
         limits.events = true;
     }
+    if (a.export_to) {
+        const struct workload_limits most = WORKLOAD_LIMITS_DEFAULT;
+        a.workload = workload_builder_new(&most);
+        limits.events = limits.targets = true;
+    }
     a.wire = wire_new(&limits);
     a.how.evidence = evidence_json;
     a.how.arg = &a.how;
@@ -440,6 +501,7 @@ int analyze_main(int argc, char **argv) {
     end_output(&a);
     tell_faults(&a);
     code = a.faulty ? EXIT_USAGE : has_failed(&a) ? EXIT_FINDING : EXIT_FINE;
+    if (a.workload && !export_workload(&a)) code = EXIT_FAILED;
     if (a.out.error) {
         fprintf(stderr, "connleak: stdout: %s\n", strerror(a.out.error));
         code = EXIT_FAILED;
@@ -447,6 +509,7 @@ int analyze_main(int argc, char **argv) {
 done:
     filter_free(&a.filter);
     findings_free(&a.findings);
+    workload_builder_free(&a.workload);
     table_free(&a.table);
     wire_free(&a.wire);
     capture_close(&a.capture);

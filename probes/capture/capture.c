@@ -39,6 +39,23 @@ struct capture *capture_open(const char *const *paths, size_t n, char error[CAPT
     return c;
 }
 
+struct capture *capture_adopt(struct bytes *b, const char *path, char error[CAPTURE_TEXT]) {
+    struct capture *c = calloc(1, sizeof *c);
+
+    if (c) c->files = calloc(1, sizeof *c->files);
+    if (!c || !c->files) {
+        snprintf(error, CAPTURE_TEXT, "%s: no memory", path);
+        bytes_close(b);
+        capture_close(&c);
+        return NULL;
+    }
+    if (file_adopt(&c->files[0].file, b, path, error))
+        c->n_files = 1;
+    else
+        capture_close(&c);
+    return c;
+}
+
 struct capture *capture_open_live(const char *interface, const char *ports, const char *filter,
                                   char error[CAPTURE_TEXT]) {
     struct capture *c = calloc(1, sizeof *c);

@@ -36,6 +36,11 @@ struct capture;
  * NULL with one line in `error` that names the file and what was expected. */
 struct capture *capture_open(const char *const *paths, size_t n, char error[CAPTURE_TEXT]);
 
+/* The same of one file that is open already (capture/bytes.h) and of which nothing was taken: it is the capture's
+ * now, whatever comes of it. */
+struct bytes;
+struct capture *capture_adopt(struct bytes *b, const char *path, char error[CAPTURE_TEXT]);
+
 /* Opens an interface ("any": all). What is captured: `filter` in pcap-filter(7)'s
  * language, or where that is NULL TCP on `ports` ("80,443,8000-8010"; NULL: all of
  * them), behind a VLAN tag too. */

@@ -358,11 +358,19 @@ static bool pcap_header(struct capture_file *f, char *error) {
 }
 
 bool file_open(struct capture_file *f, const char *path, char error[CAPTURE_TEXT]) {
+    struct bytes b;
+
+    memset(&b, 0, sizeof b);
+    return bytes_open(&b, path, error, CAPTURE_TEXT) && file_adopt(f, &b, path, error);
+}
+
+bool file_adopt(struct capture_file *f, struct bytes *b, const char *path, char error[CAPTURE_TEXT]) {
     uint32_t magic;
 
     memset(f, 0, sizeof *f);
     f->link_type = -1;
-    if (!bytes_open(&f->bytes, path, error, CAPTURE_TEXT)) return false;
+    f->bytes = *b;
+    memset(b, 0, sizeof *b);
     f->path = strdup(strcmp(path, "-") ? path : "stdin");
     if (!f->path) {
         snprintf(error, CAPTURE_TEXT, "%s: no memory", path);

@@ -35,6 +35,8 @@ struct capture_file {
 
 /* False with one line in `error`; nothing is left open. */
 bool file_open(struct capture_file *f, const char *path, char error[CAPTURE_TEXT]);
+/* The same for bytes that are open and of which nothing was taken: they are the file's now, whatever comes of it. */
+bool file_adopt(struct capture_file *f, struct bytes *b, const char *path, char error[CAPTURE_TEXT]);
 void file_close(struct capture_file *f);
 
 /* The next packet. With `at_hand`, only what can be had without reading: then

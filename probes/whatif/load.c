@@ -1,81 +1,161 @@
 #include "whatif/load.h"
 
+#include "capture/bytes.h"
+#include "capture/feed.h"
+#include "capture/workload.h"
 #include "record/workload_json.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-static struct workload *failed(char error[LOAD_TEXT], const char *path, const char *why) {
-    snprintf(error, LOAD_TEXT, "%.200s: %.290s", path, why);
+struct source {
+    const char *path; /* for messages */
+    struct bytes bytes;
+    const char *line; /* the one at hand, without its newline */
+    size_t len;
+    bool progress, told;
+    uint64_t tell_at; /* bytes */
+    char *error;
+};
+
+static struct workload *failed(struct source *s, const char *why) {
+    snprintf(s->error, LOAD_TEXT, "%.200s: %.290s", s->path, why);
     return NULL;
+}
+
+#define TELL_EVERY (UINT64_C(8) << 20)
+
+static void tell(struct source *s, uint64_t read, uint64_t size) {
+    if (!s->progress || read < s->tell_at) return;
+    s->tell_at = read + TELL_EVERY;
+    s->told = true;
+    fprintf(stderr, "\r\033[Kreading: %llu MiB", (unsigned long long)(read >> 20));
+    if (size) fprintf(stderr, " of %llu", (unsigned long long)(size >> 20));
 }
 
 /* ---- lines ---- */
 
-struct lines {
-    FILE *file;
-    char *line;
-    size_t room, len;
-    uint64_t read, size; /* bytes */
-    bool progress;
-    unsigned told;
-};
+#define LINE_MAX_BYTES (1u << 20)
 
-static void tell(struct lines *l) {
-    if (l->size)
-        fprintf(stderr, "\rreading: %llu of %llu MiB ", (unsigned long long)(l->read >> 20),
-                (unsigned long long)(l->size >> 20));
-    else
-        fprintf(stderr, "\rreading: %llu MiB ", (unsigned long long)(l->read >> 20));
-}
+/* The next line; false at the end, or where one is longer than any that is known here. */
+static bool next_line(struct source *s) {
+    struct bytes *b = &s->bytes;
+    size_t looked = 0;
+    const uint8_t *newline;
 
-static bool next_line(struct lines *l) {
-    ssize_t len = getline(&l->line, &l->room, l->file);
-
-    if (len < 0) return false;
-    l->len = (size_t)len;
-    l->read += l->len;
-    if (l->progress && l->read >> 22 > l->told) {
-        l->told = (unsigned)(l->read >> 22);
-        tell(l);
+    for (;;) {
+        size_t have = (size_t)(b->end - b->at);
+        newline = have > looked ? memchr(b->at + looked, '\n', have - looked) : NULL;
+        if (newline || have > LINE_MAX_BYTES) break;
+        looked = have;
+        if (!bytes_need(b, have + 1)) break;
     }
+    s->line = (const char *)b->at;
+    s->len = newline ? (size_t)(newline - b->at) + 1 : (size_t)(b->end - b->at);
+    if (s->len == 0) return false;
+    bytes_skip(b, s->len);
+    tell(s, b->stored, b->size);
     return true;
 }
 
-static struct workload *load_workload(struct lines *l, const char *path, char error[LOAD_TEXT]) {
+static struct workload *load_workload(struct source *s) {
     const struct workload_limits limits = WORKLOAD_LIMITS_DEFAULT;
     struct workload_reader *r = workload_reader_new(&limits);
     struct workload *w = NULL;
-    bool fine = true;
+    bool fine;
 
-    do fine = workload_read_line(r, l->line, l->len);
-    while (fine && next_line(l));
-    if (fine && ferror(l->file))
-        failed(error, path, strerror(errno));
+    do fine = workload_read_line(r, s->line, s->len);
+    while (fine && next_line(s));
+    if (fine && *bytes_fault(&s->bytes))
+        failed(s, bytes_fault(&s->bytes));
     else if (!fine || !(w = workload_read_end(r)))
-        failed(error, path, workload_reader_error(r));
+        failed(s, workload_reader_error(r));
     workload_reader_free(&r);
     return w;
 }
 
-struct workload *workload_load(const char *path, bool progress, char error[LOAD_TEXT]) {
-    struct lines l = {.file = strcmp(path, "-") ? fopen(path, "re") : stdin, .progress = progress};
-    struct workload *w = NULL;
-    struct stat st;
+static struct workload *load_lines(struct source *s) {
+    if (!next_line(s)) return failed(s, "it is empty");
+    if (workload_is_header(s->line, s->len)) return load_workload(s);
+    return failed(s, "expected a capture or a workload (connleak.workload/1)");
+}
 
-    if (!l.file) return failed(error, path, strerror(errno));
-    if (!fstat(fileno(l.file), &st) && S_ISREG(st.st_mode)) l.size = (uint64_t)st.st_size;
-    if (!next_line(&l))
-        failed(error, path, ferror(l.file) ? strerror(errno) : "it is empty");
-    else if (workload_is_header(l.line, l.len))
-        w = load_workload(&l, path, error);
+/* ---- captures ---- */
+
+static void feed_builder(struct workload_builder *b, struct wire *w) {
+    const struct wire_event *e;
+    struct wire_record *r;
+
+    while ((e = wire_next_event(w))) workload_builder_event(b, e);
+    while ((r = wire_next(w))) {
+        workload_builder_record(b, r);
+        wire_record_free(&r);
+    }
+}
+
+static struct workload *load_capture(struct source *s) {
+    const struct workload_limits limits = WORKLOAD_LIMITS_DEFAULT;
+    struct wire_limits wire_limits = WIRE_LIMITS_DEFAULT;
+    struct feed_counts counts = {0};
+    char error[CAPTURE_TEXT];
+    struct capture *c = capture_adopt(&s->bytes, s->path, error);
+    struct capture_source source;
+    struct workload_builder *b;
+    struct workload *w = NULL;
+    struct wire *wire;
+    const char *why;
+
+    if (!c) {
+        snprintf(s->error, LOAD_TEXT, "%s", error);
+        return NULL;
+    }
+    wire_limits.exchanges = false;
+    wire_limits.events = wire_limits.targets = true;
+    wire = wire_new(&wire_limits);
+    b = workload_builder_new(&limits);
+    while (feed_some(c, wire, &counts) != CAPTURE_END) {
+        feed_builder(b, wire);
+        capture_source(c, 0, &source);
+        tell(s, source.bytes, source.size);
+    }
+    wire_finish(wire);
+    feed_builder(b, wire);
+    capture_source(c, 0, &source);
+    if (counts.unsupported)
+        failed(s, "a link type that cannot be read; expected Ethernet, Linux cooked, loopback or raw IP");
+    else if (!(w = workload_builder_end(b, source.first_ns, source.last_ns, &why)))
+        snprintf(s->error, LOAD_TEXT, "%.200s: too many %s for this program", s->path, why);
+    else if (*source.fault)
+        failed(s, source.fault); /* and what came before it is there */
+    workload_builder_free(&b);
+    wire_free(&wire);
+    capture_close(&c);
+    return w;
+}
+
+/* JSON begins with a bracket or blanks; of captures pcapng begins with newlines, too. */
+static bool is_text(struct bytes *b) {
+    static const uint8_t pcapng[] = {0x0a, 0x0d, 0x0d, 0x0a};
+
+    if (bytes_need(b, sizeof pcapng) && !memcmp(b->at, pcapng, sizeof pcapng)) return false;
+    return b->at < b->end && strchr("{ \t\r\n", *b->at) && *b->at;
+}
+
+struct workload *workload_load(const char *path, bool progress, char error[LOAD_TEXT]) {
+    struct source s = {
+        .path = strcmp(path, "-") ? path : "stdin", .progress = progress, .tell_at = TELL_EVERY, .error = error};
+    struct workload *w;
+
+    *error = 0;
+    if (!bytes_open(&s.bytes, path, error, LOAD_TEXT)) return NULL;
+    if (!bytes_need(&s.bytes, 1))
+        w = failed(&s, *bytes_fault(&s.bytes) ? bytes_fault(&s.bytes) : "it is empty");
+    else if (is_text(&s.bytes))
+        w = load_lines(&s);
     else
-        failed(error, path, "expected a workload (connleak.workload/1)");
-    if (l.told) fputs("\n", stderr);
-    free(l.line);
-    if (l.file != stdin) fclose(l.file);
+        w = load_capture(&s);
+    if (s.told) fputs("\r\033[K", stderr);
+    bytes_close(&s.bytes);
     return w;
 }

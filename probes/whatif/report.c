@@ -136,6 +136,30 @@ static void put_origin(struct json_out *o, const struct whatif_job *j, const str
     put(o, "\n");
 }
 
+/* What no limit changes, where it ends most connections. */
+static void put_main_reason(struct json_out *o, const struct whatif_job *j) {
+    const struct whatif_row *base = whatif_job_base_row(j);
+    unsigned most = REASON_NONE;
+    char number[HUMAN_MAX];
+
+    for (unsigned i = 1; i < N_REASONS; i++)
+        if (base->closes[i] > base->closes[most] || (most == REASON_NONE && base->closes[i])) most = i;
+    switch (most) {
+    case REASON_NONE:
+    case REASON_IDLE_TIMEOUT:
+    case REASON_TOO_MANY_IDLE:
+    case REASON_TOO_MANY_IDLE_HOST:
+    case REASON_KEEPALIVES_DISABLED:
+    case REASON_SERVER_CLOSED_IDLE:
+        return;
+    default:
+        break;
+    }
+    if (base->closes[most] * 10 < base->requests) return;
+    put(o, "What ends most connections is %s (%s), which no limit changes; connleak(7) says what does.\n",
+        close_reason_name((enum close_reason)most), human_count(base->closes[most], number));
+}
+
 static void put_advice(struct json_out *o, const struct whatif_job *j) {
     const struct whatif_advice *a = whatif_job_advice(j);
     char base[HUMAN_MAX], then[HUMAN_MAX];
@@ -147,9 +171,13 @@ static void put_advice(struct json_out *o, const struct whatif_job *j) {
     } else {
         put(o, "\nAdvice: set\n");
         put_changes(o, j, a);
-        put(o, "and there are %s dials instead of %s.\n", human_count(a->row.dials, then),
-            human_count(whatif_job_base_row(j)->dials, base));
+        if (a->row.dials != whatif_job_base_row(j)->dials)
+            put(o, "and there are %s dials instead of %s.\n", human_count(a->row.dials, then),
+                human_count(whatif_job_base_row(j)->dials, base));
+        else
+            put(o, "so that no request meets a connection that its server is just closing.\n");
     }
+    put_main_reason(o, j);
     for (uint32_t i = 0; i < a->n_origins && i < ORIGINS_SHOWN; i++) {
         size_t len = strlen(whatif_peer_name(whatif_job_demands(j), a->origins[i].peer));
         if (len > width) width = len > 50 ? 50 : len;

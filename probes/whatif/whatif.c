@@ -131,17 +131,15 @@ int whatif_main(int argc, char **argv) {
 
     if (code >= 0) return code;
     w = workload_load(o.file, progress, error);
-    if (!w) {
-        fprintf(stderr, "connleak: %s\n", error);
-        return EXIT_USAGE;
-    }
+    if (*error) fprintf(stderr, "connleak: %s\n", error);
+    if (!w) return EXIT_USAGE;
     j = whatif_job_new(w, &o.base, &o.sweep, !o.no_advice);
     run(j, progress);
     if (o.json)
         whatif_json(&out, j, o.file);
     else
         whatif_report(&out, j, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
-    code = write_out(&out) ? EXIT_FINE : EXIT_FAILED;
+    code = !write_out(&out) ? EXIT_FAILED : *error ? EXIT_USAGE : EXIT_FINE;
     json_out_free(&out);
     whatif_job_free(&j);
     return code;

@@ -167,9 +167,11 @@ struct conn {
     int64_t idle_since_ns, idle_total_ns;
     int64_t done_ns; /* of the last response */
     bool request_close, response_close, proxy_form, tunnelled;
-    bool bare_lf;    /* a head had lines that end with LF alone */
-    bool upload_cut; /* a request body was under way at the first FIN or RST */
-    bool expects;    /* the request under way waits for 100 Continue before its body */
+    bool bare_lf;       /* a head had lines that end with LF alone */
+    bool upload_cut;    /* a request body was under way at the first FIN or RST */
+    bool expects;       /* the request under way waits for 100 Continue before its body */
+    uint8_t n_interim;  /* 1xx since the last final answer */
+    int64_t interim_ns; /* the first of them */
 
     uint8_t pending_first, pending_room;
     uint8_t pending_inline[8];
@@ -226,6 +228,7 @@ struct wire {
 
     struct wire_event *events; /* queue, emptied before the next batch */
     size_t events_first, n_events, events_room;
+    struct event_texts *event_texts; /* of the events in the queue */
 
     struct by_id *ending; /* after wire_finish: connections that were there, in order */
     size_t ending_at, n_ending;
@@ -290,6 +293,9 @@ struct wire_transcript *transcript_end(struct conn *c); /* the caller's */
 /* events.c: NULL where nobody wants them. Fill in what else is known. */
 struct wire_event *happened(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
                              uint64_t packet);
+/* For whom the request is, and for what: into an event of it. */
+void event_target(struct wire *w, struct wire_event *e, const struct h1_head *head, const uint8_t *message);
+void events_free(struct wire *w);
 
 /* record.c */
 struct wire_record *record_make(const struct wire *w, struct conn *c);

@@ -350,15 +350,22 @@ static bool enter_body(struct wire *w, struct conn *c, unsigned from, enum body_
     return d->reading == READ_BETWEEN;
 }
 
-static void say_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message, bool closes,
-                        const struct piece *p) {
+static void say_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
+                        enum body_framing framing, uint64_t length, const struct piece *p) {
+    bool closes = head->conn_close || (head->minor == 0 && !head->conn_keep_alive);
     struct wire_event *e = happened(w, c, WIRE_REQUEST, p->at_ns, p->packet);
 
     if (!e) return;
     memcpy(e->method, message + head->method.off, head->method.len < 8 ? head->method.len : 8);
     e->no_reuse = closes;
     e->http10 = closes && head->minor == 0 && !head->conn_close;
+    e->exchange = c->n_exchanges - 1;
     e->proxied = c->proxy_form;
+    e->expects = c->expects;
+    e->pipelined = c->pending_n > 1;
+    e->head_bytes = head->bytes;
+    e->body_bytes = framing == FRAMING_CHUNKED ? UNKNOWN_BYTES : length;
+    event_target(w, e, head, message);
 }
 
 static void begin_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
@@ -383,7 +390,7 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     c->expects = head->expect_continue && (framing == FRAMING_CHUNKED || length > 0);
     if (head->target.len > 7 && !memcmp(message + head->target.off, "http://", 7)) c->proxy_form = true;
     keep_names(c, head, message, user_agent);
-    say_request(w, c, head, message, closes, p);
+    say_request(w, c, head, message, framing, length, p);
     if (c->transcript) transcript_mark(c, MARK_REQUEST, ends - raw, ends, c->n_exchanges - 1, p);
     if (x) {
         x->request_ns = p->at_ns;
@@ -400,8 +407,11 @@ static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at
     struct kept_exchange *x = answering(c);
     struct wire_event *e = happened(w, c, WIRE_DONE, at_ns, packet);
 
-    if (e) e->bytes = at - c->response_at;
-
+    if (e) {
+        e->exchange = c->n_answered;
+        e->bytes = at - c->response_at;
+        e->body_bytes = c->body;
+    }
     if (c->transcript) {
         struct piece last = {.at_ns = at_ns};
         transcript_mark(c, MARK_RESPONSE_DONE, at, at, c->n_answered, &last);
@@ -417,7 +427,8 @@ static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at
     if (c->pending_n == 0) c->idle_since_ns = at_ns ? at_ns : 1;
 }
 
-static void say_response(struct wire *w, struct conn *c, const struct h1_head *head, bool closes, const struct piece *p) {
+static void say_response(struct wire *w, struct conn *c, const struct h1_head *head, bool closes,
+                         const struct piece *p) {
     struct wire_event *e = happened(w, c, WIRE_RESPONSE, p->at_ns, p->packet);
 
     if (!e) return;
@@ -427,6 +438,10 @@ static void say_response(struct wire *w, struct conn *c, const struct h1_head *h
     e->no_reuse = closes;
     e->http10 = closes && head->minor == 0 && !head->conn_close;
     e->bodyless = c->framing == FRAMING_NONE || c->announced == 0;
+    e->exchange = c->n_answered;
+    e->head_bytes = head->bytes;
+    e->interim = c->n_interim;
+    e->first_ns = c->n_interim ? c->interim_ns : p->at_ns;
 }
 
 /* `at`: where the head begins and ends in the server's stream. */
@@ -443,6 +458,8 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
         transcript_mark(c, head->status < 200 && head->status != 101 ? MARK_INTERIM : MARK_RESPONSE, begins, ends,
                         c->n_answered, p);
     if (head->status < 200 && head->status != 101) {
+        if (c->n_interim == 0) c->interim_ns = p->at_ns;
+        if (c->n_interim < UINT8_MAX) c->n_interim++;
         enter_body(w, c, server, FRAMING_NONE, 0);
         return;
     }
@@ -459,6 +476,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     bool closes = !switches && h1_response_closes(head, framing);
     c->response_close |= closes;
     say_response(w, c, head, closes, p);
+    c->n_interim = 0;
     if ((x = answering(c))) {
         x->response_ns = p->at_ns;
         x->response_packet = p->packet;

@@ -54,7 +54,7 @@ void wire_free(struct wire **wp) {
     free(w->tombs);
     free(w->out);
     free(w->ending);
-    free(w->events);
+    events_free(w);
     free(w);
     *wp = NULL;
 }

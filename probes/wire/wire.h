@@ -52,6 +52,7 @@ struct wire_limits {
     int64_t linger_ns;       /* and for how long */
     bool exchanges;          /* keep evidence.exchanges */
     bool events;             /* queue what happens, for wire_next_event */
+    bool targets;            /* and say of each request in it for whom and for what it is */
     size_t transcript_bytes; /* keep transcripts, with at most so many bytes of all messages together; 0: none */
 };
 #define WIRE_LIMITS_DEFAULT                                                                                            \
@@ -81,22 +82,32 @@ enum wire_event_kind {
     WIRE_FLOWING,  /* it is open again */
     WIRE_ENDING,   /* the first FIN or RST; by_client, how */
 };
+#define WIRE_TARGET_MAX 1024
 struct wire_event {
     int64_t at_ns;
     uint64_t conn, packet, bytes;
+    uint64_t exchange; /* WIRE_REQUEST, WIRE_RESPONSE, WIRE_DONE: which of the connection's requests, from 0 */
     struct endpoint client, server;
     const char *host,
         *user_agent; /* of the first request; NULL: not seen. Good until the connection's record is freed */
-    char method[9];  /* "" : not known */
+    const char *authority, *path; /* WIRE_REQUEST with limits.targets, else NULL: host:port as the request names it, and
+                                     its path without the query, each cut at WIRE_TARGET_MAX. Good as the event is */
+    uint64_t body_bytes;          /* WIRE_REQUEST: announced, UNKNOWN_BYTES where chunked; WIRE_DONE: of the body */
+    uint32_t head_bytes;          /* WIRE_REQUEST, WIRE_RESPONSE: of the head */
+    int64_t first_ns;             /* WIRE_RESPONSE: when the first head of the answer came, a 1xx too */
+    uint8_t interim;              /* WIRE_RESPONSE: how many 1xx came before */
+    char method[9];               /* "" : not known */
     uint16_t status;
     uint8_t kind;    /* enum wire_event_kind */
     uint8_t framing; /* enum body_framing */
     uint8_t how;     /* enum close_how */
     bool by_client;
-    bool no_reuse; /* the message says that the connection ends after it */
-    bool http10;   /* for it is HTTP/1.0 without keep-alive */
-    bool proxied;  /* absolute form */
-    bool bodyless; /* WIRE_RESPONSE: has none by its nature, or one of no bytes */
+    bool no_reuse;  /* the message says that the connection ends after it */
+    bool http10;    /* for it is HTTP/1.0 without keep-alive */
+    bool proxied;   /* absolute form */
+    bool bodyless;  /* WIRE_RESPONSE: has none by its nature, or one of no bytes */
+    bool expects;   /* WIRE_REQUEST: waits for 100 Continue before its body */
+    bool pipelined; /* WIRE_REQUEST: the answer to the one before was not complete */
 };
 
 struct wire_totals {
