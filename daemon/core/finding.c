@@ -98,7 +98,7 @@ struct tally *tally_count(struct findings *f, struct subject *s, enum finding_ki
     forget_old(f, t);
     if (!p->count++) p->first_ns = f->now;
     p->last_ns = f->now;
-    p->by_status[class_of(o.status)]++;
+    if (o.id) p->by_status[class_of(o.status)]++;
     if (o.host < s->n_hosts) share_add(p->by_host, s->hosts[o.host].name);
     if (o.method <= METHOD_OTHER) share_add(p->by_method, methods[o.method]);
     if (o.id && p->n_ids < FINDING_IDS) p->ids[p->n_ids++] = o.id;

@@ -255,6 +255,7 @@ static void saturated(struct findings *f, struct subject *s) {
     if (s->prompt_reuses * 10 < s->reuses * 9 || s->busy_total_ns < (int64_t)s->requests * MSEC(5)) return;
     struct tally *t = tally_count(f, s, FINDING_POOL_WAIT, (struct occurrence){.host = UINT8_MAX});
     t->pub.count = s->prompt_reuses;
+    tally_set(t, NUM_PROMPT, s->prompt_reuses);
     tally_set(t, NUM_OPEN, s->n_opened);
     tally_raise(f, t, SEVERITY_INFO, CONFIDENCE_SUSPECTED);
 }

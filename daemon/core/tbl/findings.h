@@ -82,7 +82,7 @@ X(SLOW_READER, "slow_reader", WARNING,
   "The client does not read: its window is zero, and bytes pile up on the sender's side.")
 X(POOL_WAIT, "pool_wait", WARNING,
   "{sure||Perhaps }{count} {count|request|requests} waited for a connection[, {wait_max_ms:time} at the longest][, "
-  "while all {open} were in use][; {sufficient} would have been enough]",
+  "while all {open} were in use][: {prompt} followed at once on the response before][; {sufficient} would have been enough]",
   "MaxConnsPerHost, or the size of a client's pool, is lower than the number of requests that run at a time.")
 X(REQUEST_TIMEOUT, "request_timeout", WARNING,
   "{count} {count|request was|requests were} given up before the response head came[, the last after "
