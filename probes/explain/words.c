@@ -86,6 +86,12 @@ static const struct word rst[] = {
 #undef X
 };
 
+static const struct word rst_reasons[] = {
+#define X(name, cause, text) PLAIN(name, text),
+#include "core/tbl/rst_reasons.h"
+#undef X
+};
+
 static const struct word incomplete[] = {
 #define X(sym, bit, name, text) PLAIN(name, text),
 #include "wire/tbl/incomplete.h"
@@ -197,6 +203,9 @@ static const struct {
         GROUP(rst, "CAUSES OF A RST", "cause of a RST",
               "The field evidence.rst_cause where packets prove it, evidence.rst_cause_likely where they only suggest "
               "it."),
+    [WORDS_RST_REASONS] = GROUP(rst_reasons, "THE KERNEL'S REASONS FOR A RST", "kernel's reason for a RST",
+                                "What connleak resets prints: the reason of the kernel that sent the RST, Linux 6.12 "
+                                "or newer."),
     [WORDS_INCOMPLETE] = GROUP(incomplete, "WHAT A CAPTURE LACKS", "lack of a capture",
                                "The field evidence.incomplete: why something is not known."),
     [WORDS_ZEEK_STATES] =

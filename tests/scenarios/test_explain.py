@@ -42,7 +42,7 @@ TABLES = {
     "daemon/core/tbl/severities.h": 1, "daemon/core/tbl/confidences.h": 1, "daemon/core/tbl/join_verdicts.h": 1,
     "daemon/core/tbl/join_causes.h": 1, "daemon/core/tbl/join_fields.h": 1, "daemon/core/tbl/workload_ends.h": 1,
     "daemon/core/tbl/stacks.h": 1, "daemon/core/tbl/counters.h": 1, "daemon/core/tbl/record_words.h": 1,
-    "daemon/core/tbl/record_fields.h": 0, "daemon/core/tbl/metrics.h": 0, "daemon/core/tbl/messages.h": 1,
+    "daemon/core/tbl/rst_reasons.h": 0, "daemon/core/tbl/record_fields.h": 0, "daemon/core/tbl/metrics.h": 0, "daemon/core/tbl/messages.h": 1,
     "probes/wire/tbl/rst_causes.h": 1, "probes/wire/tbl/early_verdicts.h": 1, "probes/wire/tbl/incomplete.h": 2,
     "probes/wire/tbl/zeek_states.h": 0, "probes/wire/tbl/zeek_letters.h": 0,
 }
