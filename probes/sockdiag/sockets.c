@@ -164,6 +164,10 @@ static bool sweep(struct owners *o, bool full) {
     return true;
 }
 
+static void sort(struct sockets *s, int (*compare)(const void *, const void *)) {
+    if (s->n_rows) qsort(s->rows, s->n_rows, sizeof *s->rows, compare); /* rows is NULL before the first */
+}
+
 static int by_flow(const void *a, const void *b) {
     return flow_compare(&((const struct socket_row *)a)->row.flow, &((const struct socket_row *)b)->row.flow);
 }
@@ -255,7 +259,7 @@ static void judge(struct sockets *s) {
         sock_judge(&r->row, r->memory, s->now, &self, &peer, &r->verdict);
         s->unowned += r->row.inode && !r->owner;
     }
-    qsort(s->rows, s->n_rows, sizeof *s->rows, by_worst);
+    sort(s, by_worst);
 }
 
 static int64_t read_clock(clockid_t id) {
@@ -287,7 +291,7 @@ static int look(struct sockets *s) {
     s->now = read_clock(CLOCK_MONOTONIC);
     s->wall_ns = read_clock(CLOCK_REALTIME);
     if (!sockdiag_list(s->diag, &f, take_row, s, &s->interrupted, err)) return complain(EXIT_FAILED, "%s", err);
-    qsort(s->rows, s->n_rows, sizeof *s->rows, by_flow);
+    sort(s, by_flow);
     find_owners(s);
     if (s->own && !keep_own(s)) return no_process(s);
     remember(s);
