@@ -139,10 +139,10 @@ static void put_duration(char *out, int64_t ns) {
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (ns < units[i].ns) continue;
         out += put_i64(out, ns / units[i].ns);
-        strcpy(out, units[i].unit);
-        out += strlen(out);
+        for (const char *p = units[i].unit; *p;) *out++ = *p++;
         ns %= units[i].ns;
     }
+    *out = 0;
 }
 
 char *setting_text(enum setting key, int64_t value, char buf[SETTING_VALUE_TEXT]) {
