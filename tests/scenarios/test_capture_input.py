@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -277,6 +278,66 @@ def test_several_files_are_one_capture_in_order_of_time(large, tmp_path):
         paths[1].write_bytes(gzip.compress(pcaps.pcap(hands[1], ">")))
         paths[2].write_bytes(pcaps.pcapng(hands[2], 2))
         assert analyze("--exchanges", paths[2], paths[0], paths[1]) == want
+
+
+# --- What is told of a capture besides -------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")
+@pytest.mark.parametrize("name", ["tuple-reuse-raw.pcap", "any-sll2-go-v4v6.pcap", "vlan-early-go-5k.pcap"])
+def test_the_expressions_for_tshark_show_a_connection_s_packets_and_no_other_s(name):
+    path = CAPTURES / name
+    records = [json.loads(line) for line in analyze(path).splitlines()]
+    expressions = subprocess.run([CONNLEAK, "analyze", "--tshark", path], capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = []
+    for record, expression in zip(records, expressions, strict=True):
+        run = subprocess.run(["tshark", "-r", path, "-Y", expression, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True,
+                             timeout=60, check=True)
+        numbers = [int(n) for n in run.stdout.split()]
+        assert len(numbers) == record["evidence"]["local"]["packets"] + record["evidence"]["remote"]["packets"], expression
+        assert (numbers[0], numbers[-1]) == (record["evidence"]["first_packet"], record["evidence"]["last_packet"])
+        shown += numbers
+    assert len(shown) == len(set(shown)) == len(pcaps.load(path))
+
+
+def test_packets_that_were_dropped_and_fragments_are_told(tmp_path):
+    packets = pcaps.load(CAPTURES / "healthy-go-cl100-c1.pcap")
+    fragment = bytearray(packets[5].data)
+    fragment[20] |= 0x20  # more fragments follow
+    packets[5] = pcaps.Packet(packets[5].at, bytes(fragment), packets[5].length, packets[5].link)
+    file = tmp_path / "dropped.pcapng"
+    file.write_bytes(pcaps.pcapng(packets, 1, dropped=12))
+    run = subprocess.run([CONNLEAK, "analyze", "--json", file], capture_output=True, text=True, timeout=60, check=False)
+    doc = json.loads(run.stdout)
+    assert run.returncode == 0 and doc["captures"][0]["dropped"] == 12 and doc["packets"]["fragments"] == 1
+    assert f"{file}: 12 packets were dropped while capturing" in run.stderr
+    assert "1 IP fragments (the first is packet 6)" in run.stderr
+
+
+def test_progress_is_shown_on_a_terminal_and_leaves_nothing_behind(large):
+    """Bytes, rate and connections, on stderr, as long as it takes."""
+    master, terminal = os.openpty()
+    run = subprocess.Popen([CONNLEAK, "analyze", "--jsonl", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    data, said, until = pcaps.pcap(large[0][:3000]), b"", time.monotonic() + 30
+
+    def feed():
+        with run.stdin as pipe:
+            pipe.write(data)
+            while b"MiB/s" not in said and time.monotonic() < until:
+                pipe.write(data[24:])
+    writer = threading.Thread(target=feed, daemon=True)
+    writer.start()
+    while True:
+        try:
+            said += os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+    writer.join(10)
+    os.close(master)
+    assert run.wait(10) == 0
+    assert re.search(rb"\r\033\[K[0-9.]+ MiB, [0-9]+ MiB/s, [0-9]+ connections", said), said
+    assert said.endswith(b"\r\033[K")
 
 
 # --- While it is still being written, and live ------------------------------------------------------------------

@@ -18,6 +18,8 @@ import time
 
 import pytest
 
+from rig.origin import always, answer
+from test_capture_input import may_capture
 from test_captures import CAPTURES
 from test_schemas import faults
 
@@ -445,6 +447,25 @@ def test_packets_that_were_lost_do_not_hide_a_lie(made):
         lie_about(ledger[5], field)
         code, result = crosscheck_json("--pcap", path, "--ledger", write_ledger(os.path.join(folder, "t6.jsonl"), ledger))
         assert (code, result["verdicts"]["disagree"], result["connections"][0]["id"]) == (3, 1, ledger[5]["id"]), (field, result["summary"])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_capture_that_has_every_packet_twice_agrees_all_the_same(made, batch):
+    """Both sides of a loopback or of a veth, as -i any has them: one by one, or some and then the same again."""
+    pcap, records, folder = made
+    with open(pcap, "rb") as f:
+        data = f.read()
+    packets, at = [], 24
+    while at < len(data):
+        size = 16 + struct.unpack_from("<I", data, at + 8)[0]
+        packets.append(data[at:at + size])
+        at += size
+    twice = os.path.join(folder, "twice.pcap")
+    with open(twice, "wb") as f:
+        f.write(data[:24] + b"".join(b"".join(2 * packets[i:i + batch]) for i in range(0, len(packets), batch)))
+    code, result = crosscheck_json("--pcap", twice, "--ledger", write_ledger(os.path.join(folder, "t7.jsonl"), map(as_upstream, records)))
+    assert code == 0 and result["summary"] == f"{N:,} connections: {N:,} agree, 0 disagree, 0 packets lost in capture"
+    assert result["captures"][0]["packets"] == 2 * len(packets)
 
 
 def test_a_capture_that_is_cut_off_says_where_and_ends_with_2(made):
@@ -997,3 +1018,20 @@ def test_a_live_capture_is_not_begun_without_a_ledger():
     assert code == 2 and out == "" and "127.0.0.1:1" in err
     code, out, err = crosscheck("--interface", "lo", "--ledger", "/nonexistent/ledger", "--duration", "60s")
     assert code == 2 and "/nonexistent/ledger" in err
+
+
+@pytest.mark.skipif(not may_capture(), reason="capturing on lo needs root")
+def test_a_live_capture_of_the_origins_ports_ends_when_its_time_is_over(daemon, serve):
+    origin = serve(always(answer(b"x" * 3000)))
+    subject = daemon()
+    watch = subprocess.Popen([CONNLEAK, "crosscheck", "--interface", "lo", "--port", f"{origin.port},1", "--duration", "1.5s",
+                              "--admin", "127.0.0.1:%d" % subject.admin[1], "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert watch.stderr.readline() == b"connleak crosscheck: capturing on lo\n"
+    for _ in range(5):
+        assert subject.fetch(origin.url("/")).status == 200
+    out, err = watch.communicate(timeout=30)
+    result = as_promised(json.loads(out))
+    assert watch.returncode == 0, (result["summary"], err)
+    assert result["verdicts"]["agree"] == result["compared"] == 1 and result["fields"]["requests"]["compared"] == 1
+    # The clients' side was not asked for.
+    assert result["not_compared"]["only_in_ledger"]["endpoints"] == [{"at": "127.0.0.1:%d" % subject.address[1], "connections": 5}]
