@@ -48,11 +48,17 @@ static const char *const effect_proxy_key = "Through a forward proxy Go and othe
 static const char *const effect_aiohttp =
     "aiohttp closes connections to a plain-HTTP proxy after each response; without the proxy it would reuse them.";
 
-void count_redial(struct tally *t, const struct subject *s, bool redialed) {
-    if (redialed && tally_get(t, NUM_REDIALS) + 1 < s->n_opened)
+void count_redial(struct tally *t, const struct subject *s, int64_t closed_ns) {
+    uint64_t i = t->next_open;
+
+    if (s->n_opened > OPENS && i < s->n_opened - OPENS) i = s->n_opened - OPENS;
+    while (i < s->n_opened && s->opened[i % OPENS] <= closed_ns) i++;
+    if (i < s->n_opened) {
         tally_add(t, NUM_REDIALS, 1);
-    else
-        t->unredialed++;
+        t->next_open = i + 1;
+    } else if (!t->unredialed++) {
+        t->unredialed_ns = closed_ns;
+    }
 }
 
 /* ---- early_body_close and rst_unread_data ---- */
@@ -81,7 +87,7 @@ static void count_cost(struct tally *t, const struct fact_end *e) {
 static struct tally *count_early(struct findings *f, struct watch *w, const struct fact_end *e) {
     struct tally *t = tally_count(f, w->subject, FINDING_EARLY_BODY_CLOSE, last_of(w));
 
-    count_redial(t, w->subject, w->subject->last_open_ns > w->end_ns);
+    count_redial(t, w->subject, w->end_ns);
     tally_set(t, NUM_RECEIVED_BYTES, e->received_bytes);
     if (e->counts_known) {
         tally_set(t, NUM_REQUESTS, e->requests);
@@ -201,7 +207,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
 
     if (may_be_unread) {
         t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
-        count_redial(t, s, c->redialed);
+        count_redial(t, s, c->fin_ns);
         tally_add(t, NUM_BY_FIN, 1);
         tally_set(t, NUM_RECEIVED_BYTES, c->received);
         tally_set(t, NUM_UNREAD_IF_4096, UNKNOWN_BYTES); /* of an earlier one, which a RST ended */
@@ -212,7 +218,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
     }
     if (c->requests != 1 || (may_be_unread && !has_sessions(s->pub.stack))) return;
     t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
-    count_redial(t, s, c->redialed);
+    count_redial(t, s, c->fin_ns);
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
     if (may_be_unread) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
     t->pub.observer_effect = effect;
@@ -226,7 +232,7 @@ void rules_settle(struct findings *f, struct subject *s, enum settle how) {
         struct close_waiting *c = &s->waiting[i];
         if (another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
             struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
-            count_redial(t, s, c->redialed);
+            count_redial(t, s, c->fin_ns);
             raise_churn(f, s, t);
         } else if (how != SETTLE_RIPE || f->now - c->fin_ns >= CLOSE_SOON) {
             close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
@@ -254,8 +260,7 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
                                 .host = w->host,
                                 .method = w->method,
                                 .bodyless = w->bodyless,
-                                .proxied = w->proxied,
-                                .redialed = s->last_open_ns > w->end_ns};
+                                .proxied = w->proxied};
 }
 
 /* ---- body_not_closed and transport_per_request, by what is held ---- */

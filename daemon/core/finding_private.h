@@ -72,7 +72,7 @@ struct close_waiting { /* a FIN after a whole response: cap, early close or sess
     uint32_t requests;
     uint16_t status;
     uint8_t host, method;
-    bool bodyless, redialed, proxied;
+    bool bodyless, proxied;
 };
 
 #define WAITING 64
@@ -127,8 +127,10 @@ struct subject {
 struct tally {
     struct finding pub; /* pub.id 0: not raised */
     TAILQ_ENTRY(tally) link;
-    uint32_t unredialed;
-    bool raised_now; /* state-like kinds: the cause stands */
+    uint32_t unredialed;   /* closes that no opening has followed, */
+    int64_t unredialed_ns; /* the first of them; */
+    uint64_t next_open;    /* and the opening of the subject that may follow the next close */
+    bool raised_now;       /* state-like kinds: the cause stands */
 };
 
 #define CHANGES 256
@@ -190,8 +192,9 @@ static inline bool is_client(const struct subject *s) {
     return s->pub.side != SIDE_UPSTREAM;
 }
 
-/* A connection that ended so; was it dialed again? The end may be told late, when that has happened already. */
-void count_redial(struct tally *t, const struct subject *s, bool redialed);
+/* A connection was closed then: is there an opening that followed, and not already another of these closes? Of ends
+ * that are told late it has been told before. If there is none, the next opening may be it. */
+void count_redial(struct tally *t, const struct subject *s, int64_t closed_ns);
 
 /* finding_clients.c: what clients do with their connections. */
 bool has_pool_limit(enum stack st); /* it has a pool whose size is limited, and makes requests wait for it */

@@ -7,7 +7,7 @@ static void forbids_reuse(struct findings *f, struct watch *w, enum finding_kind
                           enum finding_number of) {
     struct tally *t = tally_count(f, w->subject, kind, last_of(w));
 
-    t->unredialed++;
+    count_redial(t, w->subject, f->now);
     tally_set(t, of, all);
     if (t->pub.count >= OFTEN && t->pub.count * 2 >= all) tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
 }
@@ -70,7 +70,7 @@ static void server_ended_idle(struct findings *f, struct watch *w, enum close_ho
     struct tally *t = tally_count(f, s, kind, last_of(w));
     tally_set(t, NUM_OBSERVATIONS, s->n_idle_ends);
     tally_set(t, NUM_IDLE_TIMEOUT_MS, ms(subject_idle_timeout(s)));
-    count_redial(t, s, s->last_open_ns > w->end_ns);
+    count_redial(t, s, w->end_ns);
     tally_set(t, NUM_REDIALS, tally_get(t, NUM_REDIALS));
     raise_idle_ends(f, s, kind);
 }
@@ -124,7 +124,7 @@ static void server_ended(struct findings *f, struct watch *w, const struct fact_
 static void evicted(struct findings *f, struct watch *w) {
     struct tally *t = tally_count(f, w->subject, FINDING_IDLE_CAP_CHURN, last_of(w));
 
-    count_redial(t, w->subject, w->subject->last_open_ns > w->end_ns);
+    count_redial(t, w->subject, w->end_ns);
     raise_churn(f, w->subject, t);
 }
 
@@ -149,7 +149,7 @@ static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_
 
     if (e->received_bytes > TUNNEL_SMALL || w->end_ns - w->opened_ns > SEC(10)) return;
     struct tally *t = tally_count(f, s, FINDING_TUNNEL_CHURN, last_of(w));
-    count_redial(t, s, s->last_open_ns > w->end_ns);
+    count_redial(t, s, w->end_ns);
     tally_add(t, NUM_RECEIVED_BYTES, e->received_bytes);
     tally_set(t, NUM_MEAN_BYTES, tally_get(t, NUM_RECEIVED_BYTES) / t->pub.count);
     if (t->pub.count >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)
@@ -206,8 +206,9 @@ static void dial_rate(struct findings *f, struct subject *s, int64_t at_ns) {
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns) {
     for (unsigned k = 0; k < N_FINDINGS; k++) {
         struct tally *t = s->tally[k];
-        if (!t || !t->unredialed || t->pub.last_ns > opened_ns) continue;
+        if (!t || !t->unredialed || t->unredialed_ns >= opened_ns) continue;
         t->unredialed--;
+        t->next_open = s->n_opened;
         tally_add(t, NUM_REDIALS, 1);
         switch (k) {
         case FINDING_EARLY_BODY_CLOSE:
@@ -226,11 +227,6 @@ void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns) {
         default:
             break;
         }
-    }
-    for (unsigned i = 0; i < s->n_waiting; i++) {
-        if (s->waiting[i].redialed || s->waiting[i].fin_ns > opened_ns) continue;
-        s->waiting[i].redialed = true;
-        break;
     }
     dial_rate(f, s, opened_ns);
 }

@@ -570,6 +570,39 @@ TEST(a_full_idle_pool_is_told_from_early_closes_by_the_connections_that_were_kep
     end();
 }
 
+/* Eight at a time, of which two connections are kept; then `again` of the six are dialed again, as fast that the kept
+ * ones are asked only after that. */
+static void burst_and_again(unsigned again) {
+    for (conn_id id = 1; id <= 8; id++) opened(id), request(id, 0);
+    now += MSEC(10);
+    for (conn_id id = 1; id <= 8; id++) response(id, 0), done(id);
+    now += MSEC(1);
+    for (conn_id id = 3; id <= 8; id++) fin(id);
+    wait_for(MSEC(1300));
+    for (conn_id id = 9; id < 9 + again; id++) opened(id);
+    now += MSEC(1);
+    request(1, 0);
+    request(2, 0);
+    for (conn_id id = 9; id < 9 + again; id++) request(id, 0);
+    wait_for(SEC(3));
+}
+
+TEST(what_was_dialed_again_before_a_close_was_understood_counts) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    burst_and_again(6);
+    const struct finding *fi = found(FINDING_IDLE_CAP_CHURN);
+    CHECK_EQ(fi ? fi->count : 0, 6);
+    CHECK_EQ(fi ? fi->number[NUM_REDIALS] : 0, 6);
+    end();
+}
+
+TEST(one_new_connection_does_not_replace_six) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    burst_and_again(1);
+    nothing();
+    end();
+}
+
 TEST(the_daemons_own_evictions_are_known_and_the_limit_is_learned) {
     begin(SIDE_UPSTREAM, NULL);
     for (conn_id id = 1; id <= 8; id++) {
