@@ -436,7 +436,7 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
     w->status = 0;
     w->delivered = 0;
     w->responded = w->bodyless = w->retried = w->counted_held = w->counted_single = false;
-    w->unread_since_ns = 0;
+    w->unread_since_ns = w->stalled_ns = 0;
     w->recv_q = 0;
     w->requests++;
     w->request_ns = fact->at_ns;
@@ -472,6 +472,7 @@ static void done(struct watch *w, const struct fact *fact) {
 static void blocked(struct watch *w, const struct fact *fact) {
     if (w->state != WATCH_BUSY) return;
     w->blocked_ns = fact->at_ns;
+    if (!w->stalled_ns || fact->at_ns - w->flowing_ns > STALL) w->stalled_ns = fact->at_ns;
     w->counted_slow = false;
     enter(w, WATCH_BLOCKED);
 }
@@ -479,6 +480,7 @@ static void blocked(struct watch *w, const struct fact *fact) {
 static void flowing(struct findings *f, struct watch *w, const struct fact *fact) {
     if (w->state != WATCH_BLOCKED) return;
     rules_unblocked(f, w, fact->at_ns);
+    w->flowing_ns = fact->at_ns;
     w->counted_held = false;
     enter(w, WATCH_BUSY);
 }

@@ -277,8 +277,9 @@ struct held {
  * that yet; they count where others prove the habit. */
 static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least,
                     bool passed_over) {
-    int64_t since = w->state == WATCH_BLOCKED ? w->blocked_ns : w->done_ns;
-    return f->now - since >= least && (!passed_over || s->last_open_ns >= since + RACE);
+    bool blocked = w->state == WATCH_BLOCKED;
+    int64_t since = blocked ? w->blocked_ns : w->done_ns, unused_since = blocked ? w->stalled_ns : w->done_ns;
+    return f->now - since >= least && (!passed_over || s->last_open_ns >= unused_since + RACE);
 }
 
 static void add_held(struct held *h, struct watch *w, bool blocked) {

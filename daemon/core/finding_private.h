@@ -15,6 +15,7 @@
                                    long it waits for what explains it */
 #define AT_ONCE       MSEC(10)  /* a server's FIN so soon after its response is part of it */
 #define RACE          MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
+#define STALL         SEC(1)    /* for so long the window of a program that reads nothing may still let bytes in */
 #define AT_EXIT       MSEC(200) /* what happens to many connections within this time happens because a program ends */
 #define MUCH_RECEIVED 16384     /* more than any one read takes: a RST after it had something unread */
 #define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
@@ -50,7 +51,8 @@ struct watch {
     conn_id id;
     struct endpoint peer, server;
     int64_t opened_ns, request_ns, done_ns, end_ns;
-    int64_t blocked_ns;
+    int64_t blocked_ns, flowing_ns;
+    int64_t stalled_ns;      /* blocked since then, but for bytes that went out in less than STALL */
     int64_t unread_since_ns; /* the probe sees recv_q above zero since then; 0 */
     uint64_t delivered;      /* head and body of the last response */
     uint32_t requests, responses, recv_q, pid;
