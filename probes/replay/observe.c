@@ -13,7 +13,10 @@
 void observe_open(struct client *c) {
     const struct plan_conn *p = &c->run->plan->conns[c->conn];
 
-    witness_open(&c->run->clients_seen, &c->told, &p->record->life.flow, c->conn, p->window, c->run->at_ns);
+    struct flow_key flow = p->record->life.flow;
+
+    flow.local.port = (uint16_t)(c->conn % 65535 + 1); /* a captured port may be used again before this one is free */
+    witness_open(&c->run->clients_seen, &c->told, &flow, c->conn, p->window, c->run->at_ns);
 }
 
 void observe_connected(struct client *c) {

@@ -324,6 +324,7 @@ int replay_main(int argc, char **argv) {
     struct plan plan = {0};
     struct run r = {.plan = &plan};
     struct diagnosis captured;
+    struct event_config *config;
     struct capture *c = NULL;
     char error[CAPTURE_TEXT > 256 ? CAPTURE_TEXT : 256];
     int code = parse_options(argc, argv, &o);
@@ -332,7 +333,10 @@ int replay_main(int argc, char **argv) {
     if (!find_proxy(o.proxy, &o.run, error) || !(c = capture_open(&o.file, 1, error))) return complain(error, "");
     raise_descriptors();
     r.options = o.run;
-    r.base = event_base_new();
+    config = event_config_new();
+    if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER)) abort();
+    r.base = event_base_new_with_config(config);
+    event_config_free(config);
     if (!r.base) abort();
     diagnosis_begin(&captured);
     code = read_capture(&plan, &captured, c) ? play(&o, &r, &captured, c) : EXIT_USAGE;

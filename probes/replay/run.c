@@ -17,13 +17,29 @@ static bool in_order(const struct run *r) {
     return r->options.speed == 0;
 }
 
+/* Something that should have happened by now has not, and perhaps soon will. */
+static bool is_late(const struct run *r) {
+    return r->unfinished > r->given_up;
+}
+
+/* The capture's clock, at the chosen speed. It stands still for a moment where something is
+ * late: the order in which things happened matters more than a millisecond. */
 void run_enter(struct run *r) {
+    int64_t at_ns, next_ns;
+
     r->now_ns = read_clock();
-    if (!in_order(r)) {
-        double passed = (double)(r->now_ns - r->begun_ns) * r->options.speed;
-        int64_t at = r->plan->begin_ns + (int64_t)passed;
-        if (at > r->at_ns) r->at_ns = at;
+    if (in_order(r)) return;
+    at_ns = r->plan->begin_ns + (int64_t)((double)(r->now_ns - r->begun_ns - r->paused_ns) * r->options.speed);
+    next_ns = r->next < r->plan->n_steps ? r->plan->steps[r->plan->order[r->next]].at_ns : NEVER;
+    if (is_late(r) && at_ns > next_ns) {
+        if (r->now_ns - r->released_ns < LATE_NS) {
+            r->paused_ns += (int64_t)((double)(at_ns - next_ns) / r->options.speed);
+            at_ns = next_ns;
+        } else {
+            r->given_up = r->unfinished;
+        }
     }
+    if (at_ns > r->at_ns) r->at_ns = at_ns;
 }
 
 /* ---- clients that wait ---- */
@@ -83,15 +99,32 @@ static void release(struct run *r) {
     if (r->plan->steps[i].at_ns > r->at_ns) r->at_ns = r->plan->steps[i].at_ns;
     c->due++;
     r->unfinished++;
+    r->released_ns = r->now_ns;
     client_advance(c);
 }
 
 void run_step_done(struct run *r) {
     r->unfinished--;
-    if (r->unfinished == 0 && (in_order(r) || r->next == r->plan->n_steps)) {
+    if (r->given_up > r->unfinished) r->given_up = r->unfinished;
+    if (r->unfinished == 0 || (!in_order(r) && !is_late(r) && r->clock_waits)) {
+        r->clock_waits = false;
         struct timeval now = {0, 0};
         evtimer_add(&r->clock, &now);
     }
+}
+
+static void set_clock(struct run *r) {
+    int64_t until = r->next < r->plan->n_steps ? r->plan->steps[r->plan->order[r->next]].at_ns : r->plan->end_ns;
+    double ns = in_order(r) ? 0 : (double)(until - r->at_ns) / r->options.speed;
+    struct timeval wait;
+
+    r->clock_waits = !in_order(r) && is_late(r);
+    if (r->clock_waits && ns < LATE_NS) ns = LATE_NS;
+    if (ns > 86400e9) ns = 86400e9;
+    if (ns < 0) ns = 0;
+    wait.tv_sec = (time_t)(ns / 1e9);
+    wait.tv_usec = (suseconds_t)((ns - (double)wait.tv_sec * 1e9) / 1e3);
+    evtimer_add(&r->clock, &wait);
 }
 
 /* Which steps may be done now: in order, the next when those before are done; by the clock, all whose time has come. */
@@ -104,24 +137,15 @@ static void on_clock(evutil_socket_t fd, short what, void *arg) {
     run_enter(r);
     while (r->next < r->plan->n_steps && n++ < STEPS_AT_ONCE) {
         int64_t at = r->plan->steps[r->plan->order[r->next]].at_ns;
-        if (in_order(r) ? r->unfinished > 0 : at > r->at_ns) break;
+        if (in_order(r) ? r->unfinished > 0 : at > r->at_ns || is_late(r)) break;
         release(r);
     }
-    if (r->next == r->plan->n_steps && r->unfinished == 0) {
+    if (r->next == r->plan->n_steps && r->unfinished == 0 && (in_order(r) || r->at_ns >= r->plan->end_ns)) {
         event_base_loopbreak(r->base);
         return;
     }
     if (r->unfinished && (in_order(r) || r->next == r->plan->n_steps)) return; /* run_step_done goes on */
-    struct timeval wait = {0, 0};
-    if (!in_order(r)) {
-        double ns = (double)(r->plan->steps[r->plan->order[r->next]].at_ns - r->at_ns) / r->options.speed;
-        if (ns > 1e9 * 86400) ns = 1e9 * 86400;
-        if (ns > 0) {
-            wait.tv_sec = (time_t)(ns / 1e9);
-            wait.tv_usec = (suseconds_t)((ns - (double)wait.tv_sec * 1e9) / 1e3);
-        }
-    }
-    evtimer_add(&r->clock, &wait);
+    set_clock(r);
 }
 
 bool run_play(struct run *r) {

@@ -20,6 +20,7 @@
 #define PATIENCE_NS      SEC(5)    /* an answer, the end of a connection */
 #define LIVE_PATIENCE_NS SEC(60)   /* an answer of a live origin */
 #define ARRIVE_NS        MSEC(20)  /* at --speed max: a request on its way through the proxy */
+#define LATE_NS          MSEC(5)   /* by the clock: what is late by less holds the clock up */
 #define QUIET_NS         MSEC(30)  /* nothing more came for so long: the proxy has no more */
 
 struct run_options {
@@ -94,6 +95,10 @@ struct run {
     uint32_t next;          /* of plan->order */
     uint32_t unfinished;    /* steps that may be done and are not */
     int64_t now_ns;         /* monotonic */
+    uint32_t given_up;      /* of those: late by so much that nothing waits for them */
+    bool clock_waits;       /* until nothing is late */
+    int64_t released_ns;    /* when the newest step was let go */
+    int64_t paused_ns;      /* for how long the capture's clock has stood */
     int64_t begun_ns;
     int64_t at_ns;          /* the capture's clock, as far as it has been played */
     uint8_t *buffer;

@@ -72,7 +72,6 @@ struct stub_conn {
     uint32_t part;     /* of its answer, the next to send */
     uint64_t sent;     /* of its answer */
     uint64_t allowed;  /* of it, tails that were asked for included */
-    int64_t arrived_ns;
     int fd;
     bool request_whole; /* its last byte came */
     bool answered;      /* all was sent that belongs to the answer */
@@ -199,10 +198,8 @@ static uint64_t may_send(const struct stub_conn *k, int64_t *at_ns) {
         const struct wire_part *p = &x->parts[i];
         if (!k->request_whole && (x->sent_ns == 0 || p->at_ns >= x->sent_ns)) return p->off > k->sent ? p->off : k->sent;
         if (!o->pace || o->speed == 0) continue;
-        int64_t since = x->sent_ns && p->at_ns >= x->sent_ns ? x->sent_ns : x->request_ns;
-        int64_t due = k->arrived_ns + (int64_t)((double)(p->at_ns - since) / o->speed);
-        if (due <= s->run->now_ns) continue;
-        *at_ns = due;
+        if (p->at_ns <= s->run->at_ns) continue;
+        *at_ns = s->run->now_ns + (int64_t)((double)(p->at_ns - s->run->at_ns) / o->speed);
         return p->off > k->sent ? p->off : k->sent;
     }
     return may;
@@ -317,7 +314,6 @@ static void arrive(struct stub_conn *k) {
     k->part = 0;
     k->sent = 0;
     k->answered = false;
-    k->arrived_ns = k->stub->run->now_ns;
     if (i == NO_EXCHANGE) {
         refuse_stranger(k);
         return;
