@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct h1_limits answer_limits = {1u << 20, 4096, 1u << 20};
@@ -187,8 +188,28 @@ static void fail_to_open(struct client *c, enum client_trouble why) {
     c->state = CLIENT_ENDED;
 }
 
+static void note_address(struct client *c) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    c->opened_wall_ns = SEC(t.tv_sec) + t.tv_nsec;
+    if (getsockname(c->fd, (struct sockaddr *)&ss, &len)) return;
+    if (ss.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
+        c->local = (struct endpoint){.port = ntohs(in->sin_port), .family = ADDR_V4};
+        memcpy(c->local.addr, &in->sin_addr, 4);
+    } else if (ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&ss;
+        c->local = (struct endpoint){.port = ntohs(in6->sin6_port), .family = ADDR_V6};
+        memcpy(c->local.addr, &in6->sin6_addr, 16);
+    }
+}
+
 static void connected(struct client *c) {
     c->state = CLIENT_OPEN;
+    note_address(c);
     if (++c->run->open > c->run->open_peak) c->run->open_peak = c->run->open;
     observe_connected(c);
     event_assign(&c->event, c->run->base, c->fd, EV_READ | EV_PERSIST, on_readable, c);

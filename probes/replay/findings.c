@@ -89,6 +89,7 @@ void outcomes_findings(struct outcomes *o, const struct run *r, const struct dia
             continue;
         }
         f->cause = (uint8_t)(a ? why_not(o, r, a, true) : why_not(o, r, b, false));
+        if (!f->cause && r->stub && r->options.speed > 0 && !r->options.pace) f->cause = CAUSE_NOT_PACED;
         f->differs = f->cause == CAUSE_NONE;
         o->findings_differ += f->differs;
     }

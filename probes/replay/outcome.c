@@ -20,6 +20,7 @@ static const struct {
     [CAUSE_PROXY_ENDED] = {"ended_by_proxy", "the origin's answer was not whole, and the proxy ended the connection"},
     [CAUSE_LEFT_BEFORE] = {"answered_after_close", "the answer came when its client had left, and no socket is told of it"},
     [CAUSE_CLOSE_RACE] = {"close_race", "an answer with Connection: close: both ends close, and either may be first"},
+    [CAUSE_NOT_PACED] = {"not_paced", "the origins answered at once; --pace lets them take their time"},
     [CAUSE_NOT_PLAYED] = {"not_played", "its connections could not be played whole"},
     [CAUSE_NOT_SEEN] = {"not_captured", "the capture does not tell"},
 };
@@ -46,11 +47,13 @@ const char *outcome_value(enum outcome_field f, uint64_t value, char buf[24]) {
     case FIELD_CLOSE_HOW:
         return close_how_name((enum close_how)value);
     case FIELD_RST_SENT:
+    case FIELD_DAEMON_RST:
         return value ? "true" : "false";
     case FIELD_REQUESTS:
     case FIELD_RESPONSES:
     case FIELD_REUSED:
     case FIELD_STATUS:
+    case FIELD_DAEMON_REQUESTS:
     case N_FIELDS:
         break;
     }
@@ -64,6 +67,7 @@ struct compared {
     const struct plan_conn *p;
     const struct client *c;
     const struct wire_record *a, *b; /* captured, replayed */
+    const struct daemon_life *daemon; /* NULL: not known */
     struct conn_outcome *out;
 };
 
@@ -86,7 +90,7 @@ static enum outcome_cause explain(const struct compared *x, enum outcome_field f
     bool ended_otherwise = f == FIELD_CLOSE_BY || f == FIELD_CLOSE_HOW || f == FIELD_EARLY || f == FIELD_RST_SENT;
 
     if (ended_otherwise && x->c->was_kept && a->close_by == BY_REMOTE && b->close_by != BY_REMOTE) return CAUSE_PROXY_KEPT;
-    if (f == FIELD_RST_SENT && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN) return CAUSE_DATA_AFTER_CLOSE;
+    if ((f == FIELD_RST_SENT || f == FIELD_DAEMON_RST) && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN) return CAUSE_DATA_AFTER_CLOSE;
     if (f == FIELD_RESPONSES && left_before(x) && a->responses == b->responses + 1) return CAUSE_LEFT_BEFORE;
     if (f == FIELD_CLOSE_BY && !x->c->keeps_alive && a->close_how == HOW_FIN && b->close_how == HOW_FIN &&
         x->a->evidence.early == x->b->evidence.early)
@@ -117,6 +121,9 @@ static void compare_all(struct compared *x) {
     compare(x, FIELD_CLOSE_BY, a->known & KNOW_CLOSE, a->close_by, b->close_by);
     compare(x, FIELD_CLOSE_HOW, a->known & KNOW_CLOSE, a->close_how, b->close_how);
     compare(x, FIELD_RST_SENT, a->known & KNOW_RST_SENT, a->rst_sent, b->rst_sent);
+    if (!x->daemon) return;
+    compare(x, FIELD_DAEMON_REQUESTS, a->known & KNOW_REQUESTS, a->requests, x->daemon->requests);
+    compare(x, FIELD_DAEMON_RST, a->known & KNOW_RST_SENT, a->rst_sent, x->daemon->rst_received);
 }
 
 static enum verdict judge(const struct compared *x) {
@@ -128,7 +135,7 @@ static enum verdict judge(const struct compared *x) {
     return x->out->n ? VERDICT_EXPLAINED : VERDICT_SAME;
 }
 
-void outcomes_make(struct outcomes *v, const struct run *r) {
+void outcomes_make(struct outcomes *v, const struct run *r, const struct daemon_ledger *daemon) {
     const struct plan *p = r->plan;
 
     v->conns = calloc(p->n_conns + (size_t)1, sizeof *v->conns);
@@ -136,7 +143,7 @@ void outcomes_make(struct outcomes *v, const struct run *r) {
     for (uint32_t i = 0; i < p->n_conns; i++) {
         struct compared x = {r, &p->conns[i], &r->clients[i], p->conns[i].record,
                              witness_record(&r->clients_seen, i),
-                             &v->conns[i]};
+                             daemon && daemon->lives[i].found ? &daemon->lives[i] : NULL, &v->conns[i]};
         x.out->verdict = VERDICT_NOT_PLAYED;
         if (x.p->played && x.b) {
             compare_all(&x);

@@ -6,6 +6,7 @@
 #ifndef CONNLEAK_REPLAY_OUTCOME_H
 #define CONNLEAK_REPLAY_OUTCOME_H
 
+#include "daemon_ledger.h"
 #include "run.h"
 
 enum verdict {
@@ -26,7 +27,9 @@ enum verdict {
     X(EARLY, "early_close")                                                                                            \
     X(CLOSE_BY, "close.by")                                                                                            \
     X(CLOSE_HOW, "close.how")                                                                                          \
-    X(RST_SENT, "rst_sent")
+    X(RST_SENT, "rst_sent")                                                                                            \
+    X(DAEMON_REQUESTS, "daemon.requests")                                                                              \
+    X(DAEMON_RST, "daemon.rst_received")
 enum outcome_field {
 #define X(sym, name) FIELD_##sym,
     VERDICT_FIELDS(X)
@@ -43,6 +46,7 @@ enum outcome_cause {
     CAUSE_LEFT_BEFORE,      /* the answer came when the client had left: no socket is told of it */
     CAUSE_CLOSE_RACE,       /* both ends close after such an answer, whoever is first */
     CAUSE_NOT_SEEN,         /* the capture does not know it */
+    CAUSE_NOT_PACED,  /* of a finding: it depends on how long answers took, and they came at once */
     CAUSE_NOT_PLAYED, /* of a finding: its connections could not be played whole */
     N_CAUSES
 };
@@ -75,7 +79,8 @@ struct outcomes {
     uint32_t n_by_id;
 };
 
-void outcomes_make(struct outcomes *v, const struct run *r);
+/* `daemon`: its own records of the clients, NULL: nobody asked. */
+void outcomes_make(struct outcomes *v, const struct run *r, const struct daemon_ledger *daemon);
 
 /* After outcomes_make: the rules' findings on both sides. */
 void outcomes_findings(struct outcomes *o, const struct run *r, const struct diagnosis *captured);

@@ -18,7 +18,8 @@
 
 static const char usage_text[] =
     "Usage: connleak replay FILE --proxy HOST:PORT [--origin stub|live] [--speed N|max]\n"
-    "                       [--pace] [--unsafe-methods] [--fail-on KIND,...|any] [--json]\n"
+    "                       [--pace] [--unsafe-methods] [--admin HOST:PORT]\n"
+    "                       [--fail-on KIND,...|any] [--json]\n"
     "\n"
     "Plays the clients of a capture against a proxy: when each connected, what it sent, how\n"
     "much of each answer it took and how it ended. Then the captured connections and the\n"
@@ -29,6 +30,7 @@ static const char usage_text[] =
     "  --origin live      requests go to the real origins; safe methods alone\n"
     "  --unsafe-methods   with --origin live: the others too, POST and DELETE for instance\n"
     "  --speed N          N times as fast as captured (1); max: as fast as order allows\n"
+    "  --admin HOST:PORT  the daemon's admin endpoint: what it wrote down is compared, too\n"
     "  --pace             answers come as slowly as they did (not with --speed max)\n"
     "  --fail-on KIND,... exit 99 where the replay has a finding of these kinds; any: of severity warning\n"
     "  --json             one object, connleak.replay/1\n"
@@ -37,7 +39,7 @@ static const char usage_text[] =
     "while running.\n";
 
 struct options {
-    const char *file, *proxy;
+    const char *file, *proxy, *admin;
     struct run_options run;
     bool unsafe, json;
     uint32_t fail_kinds; /* bits by enum finding_kind */
@@ -81,9 +83,10 @@ static bool parse_kinds(struct options *o, const char *list) {
 }
 
 static int parse_options(int argc, char **argv, struct options *o) {
-    enum { OPT_PROXY = 256, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
+    enum { OPT_PROXY = 256, OPT_ADMIN, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
     static const struct option long_options[] = {
         {"proxy", required_argument, NULL, OPT_PROXY},  {"origin", required_argument, NULL, OPT_ORIGIN},
+        {"admin", required_argument, NULL, OPT_ADMIN},
         {"speed", required_argument, NULL, OPT_SPEED},  {"pace", no_argument, NULL, OPT_PACE},
         {"unsafe-methods", no_argument, NULL, OPT_UNSAFE}, {"json", no_argument, NULL, OPT_JSON},
         {"fail-on", required_argument, NULL, OPT_FAIL_ON}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0}};
@@ -99,6 +102,9 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_PROXY:
             o->proxy = optarg;
+            break;
+        case OPT_ADMIN:
+            o->admin = optarg;
             break;
         case OPT_ORIGIN:
             if (strcmp(optarg, "live") && strcmp(optarg, "stub"))
@@ -258,6 +264,17 @@ static int64_t now(void) {
     return SEC(t.tv_sec) + t.tv_nsec;
 }
 
+/* A daemon that has just been told of many ends needs a moment to write them down. */
+#define SETTLE_US 100000
+static bool fetch_ledger(struct daemon_ledger *d, const struct options *o, const struct run *r) {
+    char error[256];
+
+    usleep(SETTLE_US);
+    if (daemon_ledger_fetch(d, r, o->admin, error)) return true;
+    complain("--admin", error);
+    return false;
+}
+
 /* 99 comes before 3: it was asked for. */
 static int judge(const struct options *o, const struct run *r, const struct outcomes *x) {
     const struct finding *fi;
@@ -269,11 +286,12 @@ static int judge(const struct options *o, const struct run *r, const struct outc
     return x->count[VERDICT_DIFFERENT] || x->findings_differ ? EXIT_DISAGREED : EXIT_FINE;
 }
 
-static int play(const struct options *o, struct run *r, const struct diagnosis *captured, struct capture *c) {
+static int play(const struct options *o, struct run *r, const struct diagnosis *captured) {
     struct outcomes outcomes = {0};
+    struct daemon_ledger daemon = {0};
     const char **live = NULL;
     char error[256];
-    int64_t begun;
+    int64_t begun, took;
     int code = EXIT_FAILED;
 
     plan_finish(r->plan, o->run.live && !o->unsafe);
@@ -299,10 +317,15 @@ static int play(const struct options *o, struct run *r, const struct diagnosis *
     if (!run_play(r)) {
         complain("interrupted", "");
     } else {
+        took = now() - begun;
         observe_finish(r);
-        outcomes_make(&outcomes, r);
+        if (o->admin && !fetch_ledger(&daemon, o, r)) {
+            code = EXIT_FAILED;
+            goto done;
+        }
+        outcomes_make(&outcomes, r, o->admin ? &daemon : NULL);
         outcomes_findings(&outcomes, r, captured);
-        struct replay_report report = {r, &outcomes, c, o->file, o->proxy, now() - begun};
+        struct replay_report report = {r, &outcomes, o->admin ? &daemon : NULL, o->file, o->proxy, took};
         if (o->json)
             replay_json(stdout, &report);
         else
@@ -313,7 +336,9 @@ static int play(const struct options *o, struct run *r, const struct diagnosis *
             code = EXIT_FAILED;
         }
     }
+done:
     client_close_all(r);
+    daemon_ledger_free(&daemon);
     outcomes_free(&outcomes);
     free(live);
     return code;
@@ -339,7 +364,7 @@ int replay_main(int argc, char **argv) {
     event_config_free(config);
     if (!r.base) abort();
     diagnosis_begin(&captured);
-    code = read_capture(&plan, &captured, c) ? play(&o, &r, &captured, c) : EXIT_USAGE;
+    code = read_capture(&plan, &captured, c) ? play(&o, &r, &captured) : EXIT_USAGE;
     diagnosis_free(&captured);
     stub_free(&r.stub);
     witness_free(&r.clients_seen);

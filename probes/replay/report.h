@@ -4,14 +4,12 @@
 
 #include "outcome.h"
 
-#include "capture/capture.h"
-
 #include <stdio.h>
 
 struct replay_report {
     const struct run *run;
     const struct outcomes *outcomes;
-    const struct capture *capture;
+    const struct daemon_ledger *daemon; /* NULL: nobody asked */
     const char *file, *proxy;
     int64_t took_ns;
 };

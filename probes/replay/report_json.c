@@ -7,10 +7,27 @@ static void put_value(struct json_out *o, enum outcome_field f, uint64_t value) 
 
     if (f == FIELD_EARLY || f == FIELD_CLOSE_BY || f == FIELD_CLOSE_HOW)
         jo_word(o, outcome_value(f, value, buf));
-    else if (f == FIELD_RST_SENT)
+    else if (f == FIELD_RST_SENT || f == FIELD_DAEMON_RST)
         jo_bool(o, value != 0);
     else
         jo_u64(o, value);
+}
+
+static void put_daemon(struct json_out *o, const struct daemon_life *d) {
+    if (!d || !d->found) {
+        jo_null(o);
+        return;
+    }
+    jo_object(o);
+    JO_KEY(o, "requests");
+    jo_u64(o, d->requests);
+    JO_KEY(o, "early_closes");
+    jo_u64(o, d->early_closes);
+    JO_KEY(o, "rst_received");
+    jo_bool(o, d->rst_received);
+    JO_KEY(o, "closed");
+    jo_bool(o, d->closed);
+    jo_object_end(o);
 }
 
 static void put_conn(struct json_out *o, const struct replay_report *r, uint32_t i) {
@@ -56,6 +73,8 @@ static void put_conn(struct json_out *o, const struct replay_report *r, uint32_t
     } else {
         jo_null(o);
     }
+    JO_KEY(o, "daemon");
+    put_daemon(o, r->daemon ? &r->daemon->lives[i] : NULL);
     JO_KEY(o, "differences");
     jo_array(o);
     for (uint32_t j = 0; j < v->n; j++) {

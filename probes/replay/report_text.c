@@ -46,6 +46,11 @@ static void played(FILE *out, const struct replay_report *r) {
         if (n.strangers) fprintf(out, ", %" PRIu64 " that are not in the capture", n.strangers);
         fputs("\n", out);
     }
+    if (r->daemon) {
+        fprintf(out, "%-15s %" PRIu32 " of ", "the daemon has", r->daemon->found);
+        count(out, conns, "connection", "connections");
+        fputs(" in its ledger\n", out);
+    }
     if (p->filled_in || p->filled_out) {
         fprintf(out, "%-15s %" PRIu64 " bytes of answers and %" PRIu64 " of requests that the capture lacks, in ",
                 "filled in", p->filled_in, p->filled_out);

@@ -74,6 +74,8 @@ struct client {
     bool eof, reset;     /* by the proxy */
     bool was_kept;       /* the captured origin ended it, and the proxy did not */
     uint32_t answers;    /* whole ones */
+    struct endpoint local;  /* as the proxy sees it; family ADDR_NONE: not connected, or no such address */
+    int64_t opened_wall_ns; /* the clock of the day */
     struct told told;
     uint64_t told_ahead; /* bytes that are unread in the kernel, and told already */
 };

@@ -26,7 +26,7 @@ def captures():
 
 
 def replay(subject, path, *options, code=0, timeout=60):
-    done = subprocess.run([CONNLEAK, "replay", path, "--proxy", "%s:%d" % subject.address, "--json", *options],
+    done = subprocess.run([CONNLEAK, "replay", path, "--proxy", "%s:%d" % subject.address, "--admin", "127.0.0.1:%d" % subject.admin[1], "--json", *options],
                           capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == code, (path, done.returncode, done.stdout, done.stderr)
     said = json.loads(done.stdout)
@@ -69,6 +69,7 @@ def test_every_capture_happens_again(proxy, path):
     assert said["totals"]["not_all_played"] == NOT_WHOLE.get(name, {})
     assert said["at_origins"]["not_in_capture"] == 0
     assert said["totals"]["connections"] == len(records) == len(said["connections"])
+    assert [f for f in said["findings"] if f["differs"]] == []
     for c in said["connections"]:
         record = records[c["id"]]
         if c["gap"]:
@@ -77,4 +78,5 @@ def test_every_capture_happens_again(proxy, path):
         assert c["played"]["requests"] == record["requests"], c
         if not any(d["field"] == "early_close" for d in c["differences"]):
             assert c["played"]["early_close"] == record["evidence"]["early_close"], c
+        assert c["daemon"]["requests"] == record["requests"] or any(d["field"] == "daemon.requests" for d in c["differences"]), c
         assert c["trouble"] is None or any(d["cause"] for d in c["differences"]), c

@@ -71,7 +71,7 @@ BELOW = {
     "probes/whatif": CORE | {"daemon/whatif", "daemon/record", "probes/wire", "probes/capture"},
     "probes/explain": CORE | {"probes/wire/tbl"},
     "probes/sockdiag": CORE | {"daemon/record"},
-    "probes/replay": CORE | {"probes/wire", "probes/capture", "daemon/record"},
+    "probes/replay": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
     "probes/trace": CORE | {"daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "daemon/record"},
 }
