@@ -255,6 +255,27 @@ void workload_sort(struct workload *w) {
     sort_exchanges(w);
 }
 
+int64_t workload_after(int64_t at_ns, int64_t from_ns) {
+    int64_t ns;
+
+    if (__builtin_sub_overflow(at_ns, from_ns, &ns)) ns = at_ns > from_ns ? WORKLOAD_TIME_MAX : 0;
+    return ns < 0 ? 0 : ns > WORKLOAD_TIME_MAX ? WORKLOAD_TIME_MAX : ns;
+}
+
+void workload_begin(struct workload *w, wall_ns began_ns, wall_ns ended_ns) {
+    began_ns -= began_ns % 1000;
+    w->began_ns = began_ns;
+    w->duration_ns = workload_after(ended_ns, began_ns);
+    for (uint32_t i = 0; i < w->n_conns; i++) {
+        struct workload_conn *c = &w->conns[i];
+        c->opened_ns = workload_after(c->opened_ns, began_ns);
+        if (c->closed_ns != NO_TIME) c->closed_ns = workload_after(c->closed_ns, began_ns);
+    }
+    for (uint32_t i = 0; i < w->n_exchanges; i++)
+        w->exchanges[i].at_ns = workload_after(w->exchanges[i].at_ns, began_ns);
+    workload_sort(w);
+}
+
 /* ---- labels instead of names ---- */
 
 /* One kind of name: which label each text of the old store got. */

@@ -33,7 +33,9 @@ enum workload_end {
 /* What an exchange's `at_ns` is. */
 enum workload_arrivals {
     ARRIVALS_WANTED, /* when the request wanted a connection: waits are known */
-    ARRIVALS_SENT,   /* when its first byte was seen: a wait before it is not, so waiting times are lower bounds */
+    ARRIVALS_SENT,   /* when its first byte was seen: a wait before it is not, so waiting times are lower bounds. The
+                        first   request of a connection, sent as soon as that stood, is taken to have wanted it when its
+                        dial began */
 };
 
 /* Whom a request is for. Two exchanges with one origin may share connections. */
@@ -132,6 +134,19 @@ uint32_t workload_origin(struct workload *w, const char *scheme, const char *hos
 uint32_t workload_text(struct workload *w, const char *text, size_t len);
 /* The text of a number, "" for WORKLOAD_NO. Borrowed until a text is added. */
 const char *workload_text_of(const struct workload *w, uint32_t text);
+
+/* A connection's record as rows: the connection, and an exchange for each request. What its events (32 are kept)
+ * tell of a request is exact; requests whose events were dropped are spread evenly between those that were not
+ * (WX_SPREAD), and where a record has no events, over its life. Times are put down as they are: workload_begin
+ * makes them count from the beginning. seen_ns: until when an open one was watched. False: a limit is reached. */
+bool workload_add_life(struct workload *w, const struct lifecycle *l, int64_t seen_ns);
+
+/* So long after `from_ns` was at_ns: 0 where that is before it, WORKLOAD_TIME_MAX at most. */
+int64_t workload_after(int64_t at_ns, int64_t from_ns);
+
+/* Makes the times of connections and arrivals, which were those of a clock, count from began_ns (of the wall
+ * clock, cut to the microsecond, as it is written), and sorts. */
+void workload_begin(struct workload *w, wall_ns began_ns, wall_ns ended_ns);
 
 /* Puts connections in the order of opening and exchanges in the order of arrival, rows
  * that were equal as they were; numbers of connections in the exchanges go along. */

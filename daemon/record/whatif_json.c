@@ -62,7 +62,9 @@ bool whatif_note(const struct whatif_job *j, unsigned i, char buf[WHATIF_NOTE_TE
          "one"},
         {d->missing, "request is not here with its time, and counts nowhere but in the records",
          "requests are not here with their times, and count nowhere but in the records"},
-        {d->spread, "request has no time of its own (a record keeps 32 events): it is spread between those that have",
+        {d->spread,
+         "request has no time of its own (a record keeps 32 events, and ledger.file none): it is put evenly between "
+         "those that have",
          "requests have no times of their own (a record keeps 32 events): they are spread evenly between those that "
          "have, "
          "so that the numbers are estimates"},

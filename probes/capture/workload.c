@@ -13,8 +13,8 @@ struct pending {
 
 /* A connection whose record has not come yet. */
 struct building {
-    uint32_t row, last; /* last: its newest exchange */
-    uint32_t n, room;   /* of pending */
+    uint32_t row, first, last; /* its first and its newest exchange */
+    uint32_t n, room;          /* of pending */
     struct pending *pending;
     int64_t ending_ns; /* the first FIN or RST; 0: none yet */
     int64_t done_ns;   /* of the last response that was complete */
@@ -125,7 +125,7 @@ static struct building *begin_conn(struct workload_builder *b, uint64_t id, int6
     c->opened_ns = at_ns;
     k = must_have(calloc(1, sizeof *k));
     k->row = b->w->n_conns - 1;
-    k->last = WORKLOAD_NO;
+    k->first = k->last = WORKLOAD_NO;
     idmap_put(&b->conns, id, k);
     return k;
 }
@@ -158,15 +158,8 @@ static void request(struct workload_builder *b, struct building *k, const struct
                          (e->pipelined ? WX_PIPELINED : 0));
     if (b->w->conns[k->row].origin == WORKLOAD_NO) b->w->conns[k->row].origin = x->origin;
     k->last = b->w->n_exchanges - 1;
+    if (e->exchange == 0) k->first = k->last;
     add_pending(k, e->exchange, k->last);
-}
-
-/* Times of a capture may be anything: packets may claim any year. */
-static int64_t after(int64_t at_ns, int64_t from_ns) {
-    int64_t ns;
-
-    if (__builtin_sub_overflow(at_ns, from_ns, &ns)) ns = at_ns > from_ns ? WORKLOAD_TIME_MAX : 0;
-    return ns < 0 ? 0 : ns > WORKLOAD_TIME_MAX ? WORKLOAD_TIME_MAX : ns;
 }
 
 /* Of one connection's exchanges the one that an answer is for; those before it were answered in what
@@ -184,7 +177,7 @@ static void response(struct workload_builder *b, struct building *k, const struc
     struct workload_exchange *x = k->client_left ? NULL : answered(b, k, e->exchange);
 
     if (!x) return;
-    x->first_ns = after(e->first_ns, x->at_ns);
+    x->first_ns = workload_after(e->first_ns, x->at_ns);
     x->n_interim = e->interim;
     x->status = e->status;
     x->framing = e->framing;
@@ -200,7 +193,7 @@ static void done(struct workload_builder *b, struct building *k, const struct wi
     k->done_ns = e->at_ns;
     k->answered += e->bytes;
     if (!x) return;
-    x->done_ns = after(e->at_ns, x->at_ns);
+    x->done_ns = workload_after(e->at_ns, x->at_ns);
     x->body = x->taken = e->body_bytes;
     x->end = END_COMPLETE;
     k->n--;
@@ -264,11 +257,31 @@ static void end_exchanges(struct workload_builder *b, struct building *k, const 
     for (uint32_t i = 0; i < k->n; i++) {
         struct workload_exchange *x = &b->w->exchanges[k->pending[i].row];
         x->end = (uint8_t)end_of(r, x, i);
-        if (x->end != END_OPEN && x->end != END_UNKNOWN && ended) x->done_ns = after(ended, x->at_ns);
+        if (x->end != END_OPEN && x->end != END_UNKNOWN && ended) x->done_ns = workload_after(ended, x->at_ns);
         if (i > 0 || !x->status) continue;
         x->body = part_of_body(k, x, r->evidence.remote.bytes);
         x->taken = part_of_body(k, x, r->evidence.acked_bytes);
     }
+}
+
+/* A request that was sent as soon as its connection stood is the one that it was dialed for, and wanted
+ * it since then. */
+#define AT_ONCE MSEC(1)
+
+static void shift(int64_t *after_ns, int64_t by) {
+    if (*after_ns != NO_TIME && *after_ns <= WORKLOAD_TIME_MAX - by) *after_ns += by;
+}
+
+static void find_arrival(struct workload_exchange *x, const struct workload_conn *c) {
+    int64_t waited = workload_after(x->at_ns, c->opened_ns);
+
+    if (!(c->flags & WCONN_OPENED) || c->dial_ns == NO_TIME || waited - c->dial_ns > AT_ONCE) return;
+    if (waited > WORKLOAD_TIME_MAX / 2) return;
+    x->at_ns -= waited;
+    x->waited_ns = waited;
+    shift(&x->sent_ns, waited);
+    shift(&x->first_ns, waited);
+    shift(&x->done_ns, waited);
 }
 
 static uint8_t flags_of(const struct wire_record *r) {
@@ -295,9 +308,9 @@ void workload_builder_record(struct workload_builder *b, const struct wire_recor
     ended = k->ending_ns ? k->ending_ns : l->closed_ns;
     end_exchanges(b, k, r);
     c->opened_ns = l->opened_ns ? l->opened_ns : c->opened_ns;
-    if (l->known & KNOW_DIAL) c->dial_ns = after(l->dialed_ns, l->opened_ns);
+    if (l->known & KNOW_DIAL) c->dial_ns = workload_after(l->dialed_ns, l->opened_ns);
     if (l->closed_ns) c->closed_ns = l->closed_ns;
-    if (ended && k->n == 0 && k->done_ns) c->idle_ns = after(ended, k->done_ns);
+    if (ended && k->n == 0 && k->done_ns) c->idle_ns = workload_after(ended, k->done_ns);
     c->bytes_in = l->bytes_in;
     c->bytes_out = l->bytes_out;
     if (l->known & KNOW_UNREAD) c->unread_bytes = l->unread_bytes;
@@ -310,30 +323,18 @@ void workload_builder_record(struct workload_builder *b, const struct wire_recor
     }
     if (l->known & KNOW_PHASE) c->close_phase = l->close_phase;
     c->flags = flags_of(r);
+    if (k->first != WORKLOAD_NO) find_arrival(&b->w->exchanges[k->first], c);
     drop_building(b, l->id, k);
 }
 
 /* ---- the end ---- */
-
-static void rebase(struct workload *w, int64_t began_ns) {
-    for (uint32_t i = 0; i < w->n_conns; i++) {
-        struct workload_conn *c = &w->conns[i];
-        c->opened_ns = after(c->opened_ns, began_ns);
-        if (c->closed_ns != NO_TIME) c->closed_ns = after(c->closed_ns, began_ns);
-    }
-    for (uint32_t i = 0; i < w->n_exchanges; i++) w->exchanges[i].at_ns = after(w->exchanges[i].at_ns, began_ns);
-}
 
 struct workload *workload_builder_end(struct workload_builder *b, int64_t first_ns, int64_t last_ns, const char **why) {
     struct workload *w = b->w;
 
     *why = b->full;
     if (b->full) return NULL;
-    first_ns -= first_ns % 1000; /* as it is written */
-    w->began_ns = first_ns;
-    w->duration_ns = after(last_ns, first_ns);
-    rebase(w, first_ns);
-    workload_sort(w);
+    workload_begin(w, first_ns, last_ns);
     b->w = NULL;
     return w;
 }

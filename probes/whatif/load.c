@@ -3,6 +3,7 @@
 #include "capture/bytes.h"
 #include "capture/feed.h"
 #include "capture/workload.h"
+#include "record/conn_read.h"
 #include "record/workload_json.h"
 
 #include <stdio.h>
@@ -75,10 +76,56 @@ static struct workload *load_workload(struct source *s) {
     return w;
 }
 
+/* ---- ledgers ---- */
+
+static struct workload *load_ledger(struct source *s) {
+    const struct workload_limits limits = WORKLOAD_LIMITS_DEFAULT;
+    struct conn_reader *r = conn_reader_new();
+    struct workload *w = workload_new(&limits);
+    int64_t first = INT64_MAX, last = INT64_MIN;
+    bool fine = true, any = false;
+
+    w->observer = OBSERVER_DAEMON;
+    w->arrivals = ARRIVALS_WANTED;
+    do {
+        struct conn_record rec;
+        enum conn_read result = conn_read(r, s->line, s->len, &rec);
+        if (result == CONN_READ_ERROR) {
+            fine = !memchr(s->line, '\n', s->len) && any; /* its writer was still at the last line */
+            if (!fine) failed(s, conn_reader_error(r));
+        }
+        if (result != CONN_READ_OK) continue;
+        any = true;
+        w->observer = rec.life.observer;
+        w->arrivals = w->observer == OBSERVER_DAEMON ? ARRIVALS_WANTED : ARRIVALS_SENT;
+        if (rec.life.opened_ns && rec.life.opened_ns < first) first = rec.life.opened_ns;
+        if (rec.seen_ns > last) last = rec.seen_ns;
+        if (!workload_add_life(w, &rec.life, rec.seen_ns)) fine = failed(s, "too many requests or connections") != NULL;
+        conn_record_clear(&rec);
+    } while (fine && next_line(s));
+    if (fine && *bytes_fault(&s->bytes)) fine = failed(s, bytes_fault(&s->bytes)) != NULL;
+    if (fine && !any) fine = failed(s, "no records (connleak.conn/1) in it") != NULL;
+    if (fine) workload_begin(w, first, last);
+    if (!fine) workload_free(&w);
+    conn_reader_free(&r);
+    return w;
+}
+
+static bool is_record(const char *line, size_t len) {
+    struct conn_reader *r = conn_reader_new();
+    struct conn_record rec;
+    enum conn_read result = conn_read(r, line, len, &rec);
+
+    if (result == CONN_READ_OK) conn_record_clear(&rec);
+    conn_reader_free(&r);
+    return result == CONN_READ_OK;
+}
+
 static struct workload *load_lines(struct source *s) {
     if (!next_line(s)) return failed(s, "it is empty");
     if (workload_is_header(s->line, s->len)) return load_workload(s);
-    return failed(s, "expected a capture or a workload (connleak.workload/1)");
+    if (is_record(s->line, s->len)) return load_ledger(s);
+    return failed(s, "line 1: expected a capture, a workload (connleak.workload/1) or a ledger (connleak.conn/1)");
 }
 
 /* ---- captures ---- */
