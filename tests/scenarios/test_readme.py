@@ -285,6 +285,11 @@ def test_the_tour(tmp_path, daemon):
     assert up["early_body_closes"] == up["rst_sent_unread"] == up["closes"]["early_close"] == 3
     assert down["early_body_closes"] == 3 and up["unread_bytes"] > 0 and up["dials"] == 3
 
+    findings, _ = of("/findings")
+    shown = next(text for _, text in blocks("") if '"kind": "early_body_close"' in text).splitlines()
+    for line in shown:  # as far as its numbers
+        assert re.split(r"[\d.]", line.strip(' "'))[0] in findings, (line, findings)
+
     row, = json.loads(of("/connections?")[0])["connections"]
     assert row["close"]["by"] == "local" and row["close"]["reason"] == "early_close" and row["close"]["go_error"]
     assert row["last_body"]["announced"] == 100_000_000 > row["last_body"]["read"]

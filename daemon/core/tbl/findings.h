@@ -17,10 +17,10 @@ X(EARLY_BODY_CLOSE, "early_body_close", WARNING,
   "{sure||Perhaps }{count} response {count|body was|bodies were} given up before {count|its|their} end[, "
   "{count|with|the last with} a RST after {received_bytes} {received_bytes|byte|bytes} received, "
   "{unread_if_read_4096} of them unread if the client read 4,096|, {count|with|the last with} {received_bytes} "
-  "{received_bytes|byte|bytes} received][; {unread_bytes} {unread_bytes|byte|bytes} lay unread at the close][; "
-  "{requests} {requests|request|requests} on {count|its|the last} connection{requests|, not reused|}][; {redials} "
-  "new {redials|connection|connections} followed][; {justified} {justified|was|were} given up rightly, with more "
-  "left than a new connection costs]",
+  "{received_bytes|byte|bytes} received][; {unread_bytes} {unread_bytes|byte|bytes} lay unread at {count|the "
+  "close|those closes}][; {requests} {requests|request|requests} on {count|its|the last} connection{requests|, not "
+  "reused|}][; {redials} new {redials|connection|connections} followed][; {justified} {justified|was|were} given up "
+  "rightly, with more left than a new connection costs]",
   "A response body was closed before its end was seen. Its connection cannot carry another request and is thrown "
   "away; where bytes lay unread in the kernel, close() became a RST.")
 X(RST_UNREAD_DATA, "rst_unread_data", WARNING,
@@ -82,7 +82,8 @@ X(SLOW_READER, "slow_reader", WARNING,
   "The client does not read: its window is zero, and bytes pile up on the sender's side.")
 X(POOL_WAIT, "pool_wait", WARNING,
   "{sure||Perhaps }{count} {count|request|requests} waited for a connection[, {wait_max_ms:time} at the longest][, "
-  "while all {open} were in use][: {prompt} followed at once on the response before][; {sufficient} would have been enough]",
+  "while all {open} were in use][: {prompt} followed at once on the response before][; {sufficient} would have been "
+  "enough]",
   "MaxConnsPerHost, or the size of a client's pool, is lower than the number of requests that run at a time.")
 X(REQUEST_TIMEOUT, "request_timeout", WARNING,
   "{count} {count|request was|requests were} given up before the response head came[, the last after "
