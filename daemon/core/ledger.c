@@ -97,17 +97,18 @@ void ledger_set_key(struct ledger *l, struct lifecycle *life, const struct conne
     intern_drop_key(l->texts, before);
 }
 
+static void set_seen(struct ledger *l, struct lifecycle *life, uint32_t pid, const char *comm, uint64_t recv_q) {
+    const struct life_client *before = life->client ? life->client : intern_client(l->texts, "", "");
+    life->client = intern_client_seen(l->texts, before, pid, comm, recv_q);
+    intern_drop_client(l->texts, before);
+}
+
 void ledger_set_client(struct ledger *l, struct lifecycle *life, const char *tag, const char *user_agent) {
     const struct life_client *before = life->client;
     if (before && !strcmp(before->tag, tag) && !strcmp(before->user_agent, user_agent))
         return; /* as with most requests */
     life->client = intern_client(l->texts, tag, user_agent);
-    if (before && (before->probed || before->pid || before->comm)) {
-        const struct life_client *plain = life->client;
-        life->client = intern_client_seen(l->texts, plain, before->pid, before->comm,
-                                          before->probed ? before->recv_q : UNKNOWN_BYTES);
-        intern_drop_client(l->texts, plain);
-    }
+    if (before) set_seen(l, life, before->pid, before->comm, before->probed ? before->recv_q : UNKNOWN_BYTES);
     intern_drop_client(l->texts, before);
 }
 
@@ -294,11 +295,7 @@ const struct lifecycle *ledger_closed(const struct ledger *l, uint64_t seq) {
 void ledger_set_probed(struct ledger *l, conn_id id, uint32_t pid, const char *comm, uint64_t recv_q) {
     const struct open_lives *o = &l->open[SIDE_DOWNSTREAM];
     size_t at = lower_bound(o, id);
-    if (at >= o->n || o->slots[at].id != id || !o->slots[at].life) return;
-    struct lifecycle *life = o->slots[at].life;
-    const struct life_client *before = life->client ? life->client : intern_client(l->texts, "", "");
-    life->client = intern_client_seen(l->texts, before, pid, comm, recv_q);
-    intern_drop_client(l->texts, before);
+    if (at < o->n && o->slots[at].id == id && o->slots[at].life) set_seen(l, o->slots[at].life, pid, comm, recv_q);
 }
 
 const struct lifecycle *ledger_find(const struct ledger *l, enum side side, conn_id id) {
@@ -368,6 +365,8 @@ void ledger_apply(struct ledger *l, struct lifecycle *life, const struct conn_ev
     count_event(t, life, ev);
     if (life->opaque && !was_opaque) t->count[COUNT_TUNNELS]++;
     if (life->rst_received && !was_reset) t->count[COUNT_RST_RECEIVED]++;
+    if (ev->kind == EV_REQUEST && life->client && life->client->probed) /* it has read what lay there */
+        set_seen(l, life, life->client->pid, life->client->comm, UNKNOWN_BYTES);
     if (ev->kind == EV_ENDED) close_life(l, life);
 }
 

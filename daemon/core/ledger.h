@@ -46,8 +46,8 @@ void ledger_set_key(struct ledger *l, struct lifecycle *life, const struct conne
 void ledger_set_client(struct ledger *l, struct lifecycle *life, const char *tag, const char *user_agent);
 
 /* What the socket probe saw of the client of an open downstream life, in place of what it saw before: pid 0
- * and comm NULL are not known, recv_q may be UNKNOWN_BYTES. Nothing happens if the life is not open. The
- * record itself does not grow; a connection that is never looked at costs nothing. */
+ * and comm NULL are not known, recv_q may be UNKNOWN_BYTES, and is from the next request on. Nothing happens
+ * if the life is not open. The record itself does not grow; a connection never looked at costs nothing. */
 void ledger_set_probed(struct ledger *l, conn_id id, uint32_t pid, const char *comm, uint64_t recv_q);
 
 /* A closed upstream life whose dial failed: no connection, or no TLS handshake. */

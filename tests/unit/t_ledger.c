@@ -220,6 +220,8 @@ TEST(what_the_probe_saw_of_a_client_is_one_connection_s) {
     CHECK_STR(one->client->user_agent, "curl/9");
     CHECK_STR(one->client->comm, "b");
     CHECK_EQ(one->client->recv_q, 5);
+    apply(one, EV_REQUEST, 0); /* and whatever lay unread has been read */
+    CHECK(!one->client->probed && one->client->pid == 7);
     ledger_set_client(l, one, "shop", "curl/8");
     ledger_set_probed(l, 1, 0, "", UNKNOWN_BYTES); /* nothing is known: the client that others are too */
     CHECK(one->client == two->client);

@@ -59,9 +59,10 @@ X("close.go_error", "The message that Go's Transport has for the reason, for sea
 X("client", "Who was at the other end of a downstream connection.")
 X("client.tag", "The user name in its proxy URL.")
 X("client.user_agent", "Of its last request, at most 256 bytes.")
-X("client.pid", "Its process, where it could be found; null: not known.")
+X("client.pid", "Its process, where the socket probe had reason to look and was allowed to know; null: not known.")
 X("client.comm", "The name of that process.")
-X("client.recv_q", "Bytes in its receive queue that its program has not read; null: not known.")
+X("client.recv_q",
+  "Bytes that lay unread in its receive queue when the socket probe last looked, since its last request; null: not known.")
 X("events", "What happened, in order: the first 8, and the newest of the others. In GET /connections/ID only.")
 X("events_dropped", "Events in the middle that are no longer held.")
 X("evidence",
