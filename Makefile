@@ -104,7 +104,7 @@ $(B)/connleakd: $(call obj,daemon/main.c daemon/causes.c daemon/probe.c $(call r
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,trace) $(call probe_src,whatif) $(call probe_src,replay) $(call probe_src,explain)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
+$(B)/connleak: $(call obj,$(wildcard probes/*.c) $(call probe_src,capture) $(call probe_src,crosscheck) $(call probe_src,trace) $(call probe_src,whatif) $(call probe_src,replay) $(call probe_src,explain) $(call probe_src,run)) $(LIBSOCKDIAG) $(LIBWIRE) $(LIBRECORD) $(LIBWHATIF) $(LIBCORE)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PROBE_LIBS)
 

@@ -4,6 +4,7 @@
 #include "core/ident.h"
 #include "crosscheck/crosscheck.h"
 #include "replay/replay.h"
+#include "run/run.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static const struct command {
     {"whatif", "what other limits would have done, and which to set", whatif_main},
     {"sockets", "what lies unread in which connection, and whose it is", sockets_main},
     {"resets", "RSTs as this host's kernel sends them, with its reason", resets_main},
-    {"run", "", NULL},
+    {"run", "wrap a command: a daemon of its own, and a report at its end", run_main},
     {"top", "", NULL},
     {"explain", "what a word or a log's message means, and what to do", explain_main},
 };

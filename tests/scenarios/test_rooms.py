@@ -72,8 +72,9 @@ BELOW = {
     "probes/explain": CORE | {"probes/wire/tbl"},
     "probes/sockdiag": CORE | {"daemon/record"},
     "probes/replay": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
+    "probes/run": CORE | {"probes/crosscheck", "daemon/record"},
     "probes/trace": CORE | {"daemon/record"},
-    "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "daemon/record"},
+    "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "probes/run", "daemon/record"},
 }
 ONLY_IN = {
     r"event2?/|event\.h": {"daemon/io", "daemon/admin", "daemon", "probes/replay"},
