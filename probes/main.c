@@ -38,7 +38,7 @@ static void help(FILE *to) {
     fputs("\n"
           "connleak COMMAND --help says more about each; see also connleak(1).\n"
           "Exit codes: 0 fine; 1 failed while running; 2 usage or input error; 3 a crosscheck\n"
-          "disagreed, or a replay differed.\n",
+          "disagreed, or a replay differed; 99 a finding that --fail-on names.\n",
           to);
 }
 

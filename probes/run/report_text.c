@@ -81,7 +81,8 @@ static void put_labelled(struct json_out *o, const char *label, const char *text
     put_wrapped(o, 4, line);
 }
 
-static void put_finding(struct json_out *o, const struct json_value *fi, bool color) {
+/* `before`: the advice of the finding above it. */
+static void put_finding(struct json_out *o, const struct json_value *fi, const char *before, bool color) {
     const char *severity = text_of(fi, "severity");
     const char *paint = !strcmp(severity, "critical")  ? "\033[1;31m"
                         : !strcmp(severity, "warning") ? "\033[1;33m"
@@ -103,7 +104,7 @@ static void put_finding(struct json_out *o, const struct json_value *fi, bool co
     for (size_t i = 0; i < ji_length(ambiguous); i++)
         put_labelled(o, "looks the same from here: ", text_of(ji_item(ambiguous, i), ""));
     put_labelled(o, "", text_of(fi, "observer_effect"));
-    put_labelled(o, "do: ", text_of(fi, "advice"));
+    put_labelled(o, "do: ", strcmp(text_of(fi, "advice"), before) ? text_of(fi, "advice") : "as above");
 }
 
 static void put_findings(struct json_out *o, const struct report *r, bool color) {
@@ -117,7 +118,11 @@ static void put_findings(struct json_out *o, const struct report *r, bool color)
     char line[64];
     snprintf(line, sizeof line, "%zu finding%s\n", n, n == 1 ? "" : "s");
     put(o, line);
-    for (size_t i = 0; (fi = run_report_finding(r, i)); i++) put_finding(o, fi, color);
+    const char *before = "";
+    for (size_t i = 0; (fi = run_report_finding(r, i)); i++) {
+        put_finding(o, fi, before, color);
+        before = text_of(fi, "advice");
+    }
     put(o, "\n");
 }
 
