@@ -234,7 +234,7 @@ static bool make_room(struct findings *f) {
     struct subject *s;
 
     TAILQ_FOREACH (s, &f->subjects, link) {
-        if (s->n_open || s->n_waiting) continue;
+        if (s->n_watched || s->n_waiting) continue;
         subject_free(f, s);
         return true;
     }
@@ -365,6 +365,7 @@ static void attach(struct findings *f, struct watch *w, const struct fact *fact,
     struct subject *s = subject_of(f, &p);
     if (!s) return;
     w->subject = s;
+    s->n_watched++;
     s->n_open++;
     s->opened[s->n_opened++ % OPENS] = w->opened_ns;
     if (!s->first_open_ns) s->first_open_ns = w->opened_ns;
@@ -384,6 +385,7 @@ static void leave(struct watch *w) {
 
 void watch_free(struct findings *f, struct watch *w) {
     if (w->state != WATCH_ENDING) leave(w);
+    if (w->subject) w->subject->n_watched--;
     idmap_del(&f->watches[w->side], w->id);
     free(w);
 }
@@ -575,7 +577,7 @@ void findings_fact(struct findings *f, const struct fact *fact) {
 /* ---- time ---- */
 
 static bool is_forgotten(const struct findings *f, const struct subject *s) {
-    if (s->n_open || s->n_waiting || f->now - s->last_ns <= 2 * f->conf.window_ns) return false;
+    if (s->n_watched || s->n_waiting || f->now - s->last_ns <= 2 * f->conf.window_ns) return false;
     for (unsigned k = 0; k < N_FINDINGS; k++)
         if (s->tally[k] && s->tally[k]->pub.id) return false; /* it is still to be read */
     return true;

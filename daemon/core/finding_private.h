@@ -95,6 +95,7 @@ struct subject {
     struct subject *next;      /* in the hash table */
     TAILQ_ENTRY(subject) link; /* findings.subjects, the one used last at the end */
     TAILQ_HEAD(, watch) idle, blocked;
+    uint32_t n_watched; /* connections that point here: the open ones, and those that end */
     uint32_t n_open, n_active, n_idle;
     uint32_t peak[2]; /* n_active: of this window and the one before */
     int64_t peak_since_ns;

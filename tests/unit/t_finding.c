@@ -1139,6 +1139,24 @@ TEST(more_subjects_than_there_is_room_for_push_out_the_oldest) {
     end();
 }
 
+/* Two captures of different days read as one: an end is understood when the second begins. */
+TEST(a_subject_stays_as_long_as_an_end_of_its_connections_is_not_understood) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    opened(1);
+    exchange(1);
+    struct fact fact = fact_of(1, FACT_ENDING);
+    struct fact_end e = an_end();
+    fact.by = BY_LOCAL;
+    fact.how = HOW_FIN;
+    say(fact);
+    now += SEC(86400);
+    findings_tick(f, now);
+    fact = fact_of(1, FACT_CLOSED);
+    fact.end = &e;
+    say(fact);
+    end();
+}
+
 TEST(facts_about_nobody_are_ignored) {
     begin(SIDE_CLIENT, NULL);
     for (int kind = FACT_REQUEST; kind < N_FACTS; kind++) say(fact_of(77, (enum fact_kind)kind));
