@@ -395,6 +395,12 @@ static void close_client(struct client *c, bool reset) {
         for (uint32_t k = c->exchange; k < p->n_exchanges; k++) stub_client_ended(c->run->stub, global(c, k));
 }
 
+/* After a RST there is nothing left to close; a client whose connection had another end closes it now. */
+static enum progress origin_ended(struct client *c) {
+    if (plan_of(c)->origin_resets) close_client(c, false);
+    return DONE;
+}
+
 /* The captured origin ended the connection. A proxy that has an answer whole may keep its client's. */
 static enum progress do_origin_end(struct client *c, const struct plan_step *s) {
     const struct plan_exchange *x = reading(c);
@@ -405,11 +411,10 @@ static enum progress do_origin_end(struct client *c, const struct plan_step *s) 
         return WAITS_FAST;
     }
     if (c->run->stub) stub_end(c->run->stub, s->exchange);
-    if (c->eof || c->reset) return DONE;
+    if (c->eof || c->reset) return origin_ended(c);
     if (c->exchange >= plan_of(c)->n_exchanges && c->keeps_alive) {
         c->was_kept = true;
-        if (plan_of(c)->origin_resets) close_client(c, false); /* a RST ended it for the client too */
-        return DONE;
+        return origin_ended(c);
     }
     return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS;
 }

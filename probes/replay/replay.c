@@ -4,6 +4,7 @@
 
 #include "capture/feed.h"
 #include "commands.h"
+#include "core/duration.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -18,7 +19,7 @@
 
 static const char usage_text[] =
     "Usage: connleak replay FILE --proxy HOST:PORT [--origin stub|live] [--speed N|max]\n"
-    "                       [--pace] [--unsafe-methods] [--admin HOST:PORT]\n"
+    "                       [--pace] [--unsafe-methods] [--hold D] [--admin HOST:PORT]\n"
     "                       [--fail-on KIND,...|any] [--json]\n"
     "\n"
     "Plays the clients of a capture against a proxy: when each connected, what it sent, how\n"
@@ -31,6 +32,7 @@ static const char usage_text[] =
     "  --unsafe-methods   with --origin live: the others too, POST and DELETE for instance\n"
     "  --speed N          N times as fast as captured (1); max: as fast as order allows\n"
     "  --admin HOST:PORT  the daemon's admin endpoint: what it wrote down is compared, too\n"
+    "  --hold D           keep what is open at the end open for so long after the report (0)\n"
     "  --pace             answers come as slowly as they did (not with --speed max)\n"
     "  --fail-on KIND,... exit 99 where the replay has a finding of these kinds; any: of severity warning\n"
     "  --json             one object, connleak.replay/1\n"
@@ -40,6 +42,7 @@ static const char usage_text[] =
 
 struct options {
     const char *file, *proxy, *admin;
+    int64_t hold_ns;
     struct run_options run;
     bool unsafe, json;
     uint32_t fail_kinds; /* bits by enum finding_kind */
@@ -83,10 +86,11 @@ static bool parse_kinds(struct options *o, const char *list) {
 }
 
 static int parse_options(int argc, char **argv, struct options *o) {
-    enum { OPT_PROXY = 256, OPT_ADMIN, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
+    enum { OPT_PROXY = 256, OPT_ADMIN, OPT_HOLD, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
     static const struct option long_options[] = {
         {"proxy", required_argument, NULL, OPT_PROXY},  {"origin", required_argument, NULL, OPT_ORIGIN},
         {"admin", required_argument, NULL, OPT_ADMIN},
+        {"hold", required_argument, NULL, OPT_HOLD},
         {"speed", required_argument, NULL, OPT_SPEED},  {"pace", no_argument, NULL, OPT_PACE},
         {"unsafe-methods", no_argument, NULL, OPT_UNSAFE}, {"json", no_argument, NULL, OPT_JSON},
         {"fail-on", required_argument, NULL, OPT_FAIL_ON}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0}};
@@ -105,6 +109,9 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_ADMIN:
             o->admin = optarg;
+            break;
+        case OPT_HOLD:
+            if (!duration_parse(optarg, &o->hold_ns)) return complain("--hold: expected a time such as 40s or 5m, found", optarg);
             break;
         case OPT_ORIGIN:
             if (strcmp(optarg, "live") && strcmp(optarg, "stub"))
@@ -286,6 +293,16 @@ static int judge(const struct options *o, const struct run *r, const struct outc
     return x->count[VERDICT_DIFFERENT] || x->findings_differ ? EXIT_DISAGREED : EXIT_FINE;
 }
 
+/* Connections that the capture leaves open stay open, to be looked at. The proxy's ends are noticed meanwhile. */
+static void hold(struct run *r, int64_t ns) {
+    struct timeval wait = {ns / SEC(1), (suseconds_t)(ns % SEC(1) / 1000)};
+
+    if (ns <= 0) return;
+    if (r->open) fprintf(stderr, "connleak replay: %u connections are held open\n", r->open);
+    event_base_loopexit(r->base, &wait);
+    event_base_dispatch(r->base);
+}
+
 static int play(const struct options *o, struct run *r, const struct diagnosis *captured) {
     struct outcomes outcomes = {0};
     struct daemon_ledger daemon = {0};
@@ -335,6 +352,7 @@ static int play(const struct options *o, struct run *r, const struct diagnosis *
             complain("stdout", strerror(errno));
             code = EXIT_FAILED;
         }
+        hold(r, o->hold_ns);
     }
 done:
     client_close_all(r);
