@@ -38,8 +38,8 @@ X(EARLY_BODY_CLOSE, HTTPX,
   "In with client.stream(...) call response.read() (await response.aread()) or read iter_bytes() to its end before "
   "the block is left: leaving it with bytes unread closes the connection.")
 X(EARLY_BODY_CLOSE, AIOHTTP,
-  "await response.read() before the async with block is left, on errors too: leaving it, or response.release(), "
-  "with bytes unread closes the connection. raise_for_status() releases it unread.")
+  "await response.read() before the async with block is left, on errors too: leaving it, response.release() and "
+  "raise_for_status() before the whole body has come close the connection.")
 X(EARLY_BODY_CLOSE, URLLIB,
   "Read the response to its end; yet urllib.request asks for Connection: close on every request and never reuses a "
   "connection: use http.client, urllib3 or requests.Session.")
