@@ -324,6 +324,7 @@ static void measure(enum word_group g, const struct word *w, void *arg) {
 
     if (g == WORDS_MESSAGES || g == WORDS_ZEEK_LETTERS) return;
     if (len >= 3 && strcasestr(w->name, near->text)) d = 1;
+    if (g == WORDS_FINDINGS && len >= 4 && d > 1 && strcasestr(w->text, near->text)) d = 1;
     if (d > (len < 4 ? 1 : 1 + len / 4)) return;
     for (i = 0; i < near->n; i++)
         if (!strcmp(near->found[i].name, w->name)) return;

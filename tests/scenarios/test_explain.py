@@ -149,6 +149,7 @@ def test_the_nearest_words_are_named():
     assert "too_many_idle_host" in explain("to_many_idle_host", code=2)
     said = explain("idle_time", code=2)
     assert "idle_timeout" in said and said.count("\n") == 1
+    assert "body_not_closed" in explain("leak", code=2)
 
 
 @pytest.mark.parametrize("argv", [("no such thing at all",), ("",), (" ",), ("x" * 100000,), ("%s%n",), ("--client", "cobol", "idle"), ("--client",), ("--nosuch",)])
