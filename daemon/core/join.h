@@ -103,6 +103,8 @@ struct join_end {
     uint64_t bytes, acked_bytes; /* payload sent; of that, acknowledged by the other end */
     uint64_t fin_packet, rst_packet, last_payload_packet;
     int64_t fin_ns, rst_ns, last_payload_ns;
+    uint64_t gone_packet; /* only the kernel can tell: its socket was gone, if without FIN or RST too */
+    int64_t gone_ns;
     bool window_low; /* its window is below half of its largest, or was zero: the other end may hold unsent bytes */
 };
 enum { JOIN_CONNECTOR, JOIN_ACCEPTOR };
@@ -117,16 +119,20 @@ enum join_blind {
 };
 #define N_JOIN_BLINDS 5
 
-/* What the capture shows. Times are the capture's. */
+/* What the capture shows; or what the kernel does, whose events are the packets
+ * then. Times are the capture's. */
 struct join_view {
     conn_id id;
     struct join_end end[2];
     int64_t opened_ns, first_ns, last_ns;
     uint64_t syn_packet, first_packet, last_packet, last_request_packet;
     uint32_t requests, early_closes;
-    uint32_t known; /* enum life_known */
-    uint32_t blind; /* enum join_blind */
-    bool stillborn; /* only its handshake was seen, and that failed: nothing stood that could be accepted */
+    uint32_t known;     /* enum life_known */
+    uint32_t blind;     /* enum join_blind */
+    uint32_t unsaid;    /* bits 1 << enum join_field, as the connecting end has them: not to be compared */
+    int32_t pid[2];     /* whose ends these are, where the kernel tells; 0: not known */
+    bool roles_assumed; /* which end connected is a guess */
+    bool stillborn;     /* only its handshake was seen, and that failed: nothing stood that could be accepted */
 };
 
 /* What both sides cover. */
@@ -162,9 +168,10 @@ enum join_absence {
     JOIN_ABSENT_ENDPOINT, /* the other side has nothing of that address: this and what follows is not compared */
     JOIN_ABSENT_TIME,     /* it lies outside the time that the other side covers */
     JOIN_ABSENT_REFUSED,  /* the kernel refused it: the program that listens was never told */
+    JOIN_ABSENT_FOREIGN,  /* the kernel says that another program made it */
 };
-#define N_JOIN_ABSENCES (JOIN_ABSENT_REFUSED + 1)
-const char *join_absence_name(enum join_absence a); /* "wrongly", "lost_packets", "endpoint", "time", "refused" */
+#define N_JOIN_ABSENCES (JOIN_ABSENT_FOREIGN + 1)
+const char *join_absence_name(enum join_absence a); /* "wrongly", "lost_packets", "endpoint", ... */
 
 /* The fewest packets that a connection like this can have been. */
 uint64_t join_least_packets(const struct join_claim *claim);

@@ -226,6 +226,15 @@ static void differs(struct pair *p, enum join_field f, uint64_t ledger, uint64_t
         .field = (uint8_t)f, .cause = (uint8_t)cause, .ledger = ledger, .capture = capture, .packet = packet};
 }
 
+/* What the witness itself cannot tell; for the accepting end, sent and received change places. */
+static bool is_unsaid(const struct pair *p, enum join_field f) {
+    if (p->l->accepted && f == JOIN_RST_SENT)
+        f = JOIN_RST_RECEIVED;
+    else if (p->l->accepted && f == JOIN_RST_RECEIVED)
+        f = JOIN_RST_SENT;
+    return p->v->unsaid >> f & 1;
+}
+
 static void compare_opened(struct pair *p) {
     const struct join_claim *l = p->l;
     const struct join_view *v = p->v;
@@ -370,6 +379,8 @@ static struct moment closing(const struct pair *p) {
         if (may_half_close(p->l)) m.to = whole ? last : NEVER;
     } else if (peer->rst_packet) {
         m = (struct moment){peer->rst_ns, peer->rst_ns, peer->rst_packet};
+    } else if (own->gone_packet) {
+        m = (struct moment){own->gone_ns, own->gone_ns, own->gone_packet};
     }
     if (m.packet) {
         m.from = on_ledger_clock(p, m.from);
@@ -438,7 +449,7 @@ static void compare_close(struct pair *p) {
     const struct join_end *first = first_to_end(p);
 
     /* An end that neither side, or only the ledger, has seen is compare_closed's to tell. */
-    if (is_open(p->l) || !(p->l->known & KNOW_CLOSE) || !first) return;
+    if (is_open(p->l) || !(p->l->known & KNOW_CLOSE) || !first || is_unsaid(p, JOIN_CLOSE_BY)) return;
     compare_close_by(p, first);
     compare_close_how(p, first);
 }
@@ -447,7 +458,7 @@ static void compare_rst_sent(struct pair *p) {
     const struct join_end *own = p->own;
     enum join_cause cause = JOIN_CAUSE_NONE;
 
-    if (!(p->l->known & KNOW_RST_SENT)) return;
+    if (!(p->l->known & KNOW_RST_SENT) || is_unsaid(p, JOIN_RST_SENT)) return;
     compared(p, JOIN_RST_SENT);
     if (p->l->rst_sent == (own->rst_packet != 0)) return;
     if (own->rst_packet) {
@@ -472,7 +483,7 @@ static void compare_rst_received(struct pair *p) {
     const struct join_end *peer = p->peer;
     enum join_cause cause = JOIN_CAUSE_NONE;
 
-    if (!(p->l->known & KNOW_RST_RECEIVED)) return;
+    if (!(p->l->known & KNOW_RST_RECEIVED) || is_unsaid(p, JOIN_RST_RECEIVED)) return;
     compared(p, JOIN_RST_RECEIVED);
     if (p->l->rst_received == (peer->rst_packet != 0)) return;
     if (peer->rst_packet) {
@@ -542,7 +553,8 @@ uint64_t join_least_packets(const struct join_claim *claim) {
 }
 
 const char *join_absence_name(enum join_absence a) {
-    static const char *const names[N_JOIN_ABSENCES] = {"wrongly", "lost_packets", "endpoint", "time", "refused"};
+    static const char *const names[N_JOIN_ABSENCES] = {"wrongly", "lost_packets", "endpoint",
+                                                       "time",    "refused",      "another_program"};
 
     return a < N_JOIN_ABSENCES ? names[a] : "?";
 }

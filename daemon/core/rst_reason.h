@@ -37,7 +37,8 @@ const char *kernel_state_name(unsigned state);
 struct kernel_end {
     int64_t fin_ns, rst_ns, closed_ns; /* it sent its FIN, its first RST; its socket went to CLOSE */
     uint64_t fin_event, rst_event;     /* the events that showed it, from 1 */
-    const char *reason;                /* of that RST, borrowed; NULL: not known */
+    uint64_t closed_event;
+    const char *reason; /* of that RST, borrowed; NULL: not known */
     uint32_t rsts;
     int32_t pid;                /* who dialed; else who closed it; 0: not known */
     char comm[KERNEL_COMM_MAX]; /* with it, NUL-terminated */

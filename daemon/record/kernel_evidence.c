@@ -45,6 +45,8 @@ static void put_end(struct json_out *o, const struct kernel_end *e, int64_t to_w
     jo_u64(o, e->rsts);
     JO_KEY(o, "closed_at");
     put_time(o, e->closed_ns, to_wall_ns);
+    JO_KEY(o, "closed_event");
+    put_event(o, e->closed_event);
     jo_object_end(o);
 }
 
@@ -124,13 +126,16 @@ static bool get_end(json_t *evidence, const char *name, struct kernel_end *out, 
     if (!json_is_boolean(seen)) return wrong(error, name, "seen", "true or false");
     out->seen = json_is_true(seen);
     if (!get_event(o, name, "fin_event", &out->fin_event, error) ||
-        !get_event(o, name, "rst_event", &out->rst_event, error) || !get_event(o, name, "pid", &pid, error) ||
+        !get_event(o, name, "rst_event", &out->rst_event, error) ||
+        !get_event(o, name, "closed_event", &out->closed_event, error) || !get_event(o, name, "pid", &pid, error) ||
         !get_time(o, name, "fin_at", &out->fin_ns, error) || !get_time(o, name, "rst_at", &out->rst_ns, error) ||
         !get_time(o, name, "closed_at", &out->closed_ns, error))
         return false;
     if (pid > INT32_MAX) return wrong(error, name, "pid", "a process id");
     out->pid = (int32_t)pid;
     if (!out->fin_event != !out->fin_ns) return wrong(error, name, "fin_at", "a time where fin_event has a number");
+    if (!out->closed_event != !out->closed_ns)
+        return wrong(error, name, "closed_at", "a time where closed_event has a number");
     if (!out->rst_event != !out->rst_ns) return wrong(error, name, "rst_at", "a time where rst_event has a number");
     return true;
 }

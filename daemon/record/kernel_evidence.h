@@ -4,7 +4,7 @@
  *   {"rst_cause", "rst_reason", "incomplete": [..] or null, "roles_by": only if "assumed",
  *    "first_event", "last_event", "first_at", "last_at",
  *    "local": {"seen", "state", "pid", "comm", "fin_at", "fin_event", "rst_at", "rst_event",
- *              "rst_reason", "rsts", "closed_at"}, "remote": {the same}}
+ *              "rst_reason", "rsts", "closed_at", "closed_event"}, "remote": {the same}}
  *
  * rst_cause and rst_reason are those of the first RST, whichever end sent it. Of
  * an end, what did not happen or was not seen is null. */

@@ -11,15 +11,17 @@
 #include <unistd.h>
 
 static const char usage_text[] =
-    "usage: connleak crosscheck --pcap FILE...|--interface IF [--port P,...] [--duration D]\n"
+    "usage: connleak crosscheck --pcap FILE...|--interface IF [--port P,...] [--duration D]|--kernel FILE\n"
     "                           --ledger FILE|--admin HOST:PORT [--slack D] [--json]\n"
     "\n"
-    "Holds a daemon's ledger against a capture of the same time, connection by connection.\n"
+    "Holds a daemon's ledger against a capture of the same time, connection by connection,\n"
+    "or against what the kernel saw of the sockets.\n"
     "\n"
     "  --pcap FILE...     captures (pcap or pcapng, gzip or not), read as one; - is stdin\n"
     "  --interface IF     capture live (any: all interfaces) until interrupted\n"
     "  --port P,...       of that, only these TCP ports: 8080,9000-9010; default: all\n"
     "  --duration D       capture live for so long (90s, 5m, ...)\n"
+    "  --kernel FILE      what connleak resets --jsonl printed, in place of a capture; - is stdin\n"
     "  --ledger FILE      connleak.conn/1 records, one a line: the daemon's ledger.file\n"
     "  --admin HOST:PORT  the same from a running daemon\n"
     "  --slack D          times this close are the same time (250ms)\n"
@@ -30,7 +32,7 @@ static const char usage_text[] =
 struct options {
     const char **pcap;
     size_t n_pcap;
-    const char *interface, *ports, *ledger, *admin;
+    const char *interface, *ports, *kernel, *ledger, *admin;
     int64_t duration_ns, slack_ns;
     bool json;
 };
@@ -50,8 +52,8 @@ static int64_t parse_duration(const char *text) {
 }
 
 static bool check_options(const struct options *o) {
-    if (!o->n_pcap == !o->interface) {
-        complain("%s%s", "expected one of --pcap FILE... and --interface IF", "");
+    if ((o->n_pcap != 0) + (o->interface != NULL) + (o->kernel != NULL) != 1) {
+        complain("%s%s", "expected one of --pcap FILE..., --interface IF and --kernel FILE", "");
         return false;
     }
     if (!o->ledger == !o->admin) {
@@ -65,13 +67,29 @@ static bool check_options(const struct options *o) {
     return true;
 }
 
-enum { OPT_PCAP = 256, OPT_INTERFACE, OPT_PORT, OPT_DURATION, OPT_LEDGER, OPT_ADMIN, OPT_SLACK, OPT_JSON, OPT_HELP };
-static const struct option long_options[] = {
-    {"pcap", required_argument, NULL, OPT_PCAP},     {"interface", required_argument, NULL, OPT_INTERFACE},
-    {"port", required_argument, NULL, OPT_PORT},     {"duration", required_argument, NULL, OPT_DURATION},
-    {"ledger", required_argument, NULL, OPT_LEDGER}, {"admin", required_argument, NULL, OPT_ADMIN},
-    {"slack", required_argument, NULL, OPT_SLACK},   {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, OPT_HELP},           {NULL, 0, NULL, 0}};
+enum {
+    OPT_PCAP = 256,
+    OPT_INTERFACE,
+    OPT_PORT,
+    OPT_DURATION,
+    OPT_KERNEL,
+    OPT_LEDGER,
+    OPT_ADMIN,
+    OPT_SLACK,
+    OPT_JSON,
+    OPT_HELP
+};
+static const struct option long_options[] = {{"pcap", required_argument, NULL, OPT_PCAP},
+                                             {"interface", required_argument, NULL, OPT_INTERFACE},
+                                             {"port", required_argument, NULL, OPT_PORT},
+                                             {"duration", required_argument, NULL, OPT_DURATION},
+                                             {"kernel", required_argument, NULL, OPT_KERNEL},
+                                             {"ledger", required_argument, NULL, OPT_LEDGER},
+                                             {"admin", required_argument, NULL, OPT_ADMIN},
+                                             {"slack", required_argument, NULL, OPT_SLACK},
+                                             {"json", no_argument, NULL, OPT_JSON},
+                                             {"help", no_argument, NULL, OPT_HELP},
+                                             {NULL, 0, NULL, 0}};
 
 /* EXIT_FINE: go on; -1: help was asked for and given; else the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
@@ -92,6 +110,9 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case OPT_PORT:
             o->ports = optarg;
+            break;
+        case OPT_KERNEL:
+            o->kernel = optarg;
             break;
         case OPT_LEDGER:
             o->ledger = optarg;
@@ -193,6 +214,10 @@ static bool tell_faults(const struct capture *c, const struct feed_counts *count
 }
 
 static void count_lost(struct report *r) {
+    if (r->kernel) {
+        r->lost = r->views->gaps;
+        return;
+    }
     r->lost_counted = true;
     for (size_t i = 0; i < capture_n_sources(r->capture); i++) {
         struct capture_source s;
@@ -208,19 +233,25 @@ static void count_lost(struct report *r) {
 
 static int run(const struct options *o, struct capture *c, struct claims *claims, struct views *views,
                struct verdicts *x) {
-    struct report r = {
-        .x = x, .claims = claims, .views = views, .capture = c, .ledger = o->admin ? o->admin : o->ledger};
+    struct report r = {.x = x,
+                       .claims = claims,
+                       .views = views,
+                       .capture = c,
+                       .kernel = o->kernel,
+                       .ledger = o->admin ? o->admin : o->ledger};
     struct live_until until = {.duration_ns = o->duration_ns, .stop = &stopped};
-    bool faulty;
+    char error[VIEWS_TEXT];
+    bool faulty = false;
 
     /* A file that is wrong is told before a long capture is read; of a live one, the ledger is asked for afterwards. */
     if (!o->interface && !read_ledger(o, claims)) return EXIT_USAGE;
-    views_read(views, c, o->interface ? &until : NULL, isatty(STDERR_FILENO));
+    if (c) views_read(views, c, o->interface ? &until : NULL, isatty(STDERR_FILENO));
+    if (o->kernel && !views_read_kernel(views, o->kernel, error)) return complain("%s%s", error, "");
     if (o->interface) {
         if (o->ledger) usleep(LEDGER_FILE_LAG_US);
         if (!read_ledger(o, claims)) return EXIT_USAGE;
     }
-    faulty = tell_faults(c, &views->counts);
+    if (c) faulty = tell_faults(c, &views->counts);
     count_lost(&r);
     verdicts_make(x, claims, views, o->slack_ns, r.lost);
     if (o->json)
@@ -247,8 +278,8 @@ int crosscheck_main(int argc, char **argv) {
     if (!x || !o.pcap) abort();
     code = parse_options(argc, argv, &o);
     if (code == EXIT_FINE) {
-        c = !o.interface || probe_ledger(&o) ? open_capture(&o) : NULL;
-        code = c ? run(&o, c, &claims, &views, x) : EXIT_USAGE;
+        c = !o.kernel && (!o.interface || probe_ledger(&o)) ? open_capture(&o) : NULL;
+        code = c || o.kernel ? run(&o, c, &claims, &views, x) : EXIT_USAGE;
         if (c) capture_close(&c);
     }
     claims_free(&claims);

@@ -10,10 +10,11 @@ struct report {
     const struct verdicts *x;
     const struct claims *claims;
     const struct views *views;
-    const struct capture *capture;
-    const char *ledger; /* the file's name, or the admin endpoint's address */
-    uint64_t lost;      /* packets that the capture lost */
-    bool lost_counted;  /* as its own counters say; else only as holes in the streams show */
+    const struct capture *capture; /* NULL: the kernel is the witness */
+    const char *kernel;            /* the file with its records; NULL: a capture is the witness */
+    const char *ledger;            /* the file's name, or the admin endpoint's address */
+    uint64_t lost;                 /* packets that the capture lost; records that the kernel lost events of */
+    bool lost_counted;             /* as its own counters say; else only as holes in the streams show */
 };
 
 /* Disagreements first, REPORT_ROWS of them at most, then what was explained and

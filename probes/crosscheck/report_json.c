@@ -152,7 +152,7 @@ static void put_ledger(struct json_out *o, const struct report *r) {
 static void put_captures(struct json_out *o, const struct report *r) {
     JO_KEY(o, "captures");
     jo_array(o);
-    for (size_t i = 0; i < capture_n_sources(r->capture); i++) {
+    for (size_t i = 0; r->capture && i < capture_n_sources(r->capture); i++) {
         struct capture_source s;
 
         capture_source(r->capture, i, &s);
@@ -179,6 +179,24 @@ static void put_captures(struct json_out *o, const struct report *r) {
         jo_object_end(o);
     }
     jo_array_end(o);
+}
+
+static void put_kernel(struct json_out *o, const struct report *r) {
+    JO_KEY(o, "kernel");
+    if (!r->kernel) {
+        jo_null(o);
+        return;
+    }
+    jo_object(o);
+    JO_KEY(o, "file");
+    jo_str(o, r->kernel);
+    key_u64(o, "records", r->views->n);
+    key_u64(o, "with_lost_events", r->lost);
+    JO_KEY(o, "first_at");
+    put_time(o, r->views->first_ns);
+    JO_KEY(o, "last_at");
+    put_time(o, r->views->last_ns);
+    jo_object_end(o);
 }
 
 /* --- Connections --------------------------------------------------------------------- */
@@ -301,6 +319,8 @@ void report_json(FILE *out, const struct report *r) {
     jo_object(&o);
     JO_KEY(&o, "schema");
     jo_str(&o, "connleak.crosscheck/1");
+    JO_KEY(&o, "witness");
+    jo_word(&o, r->kernel ? "kernel" : "capture");
     JO_KEY(&o, "summary");
     jo_str(&o, report_summary(r, summary));
     JO_KEY(&o, "agree");
@@ -322,6 +342,7 @@ void report_json(FILE *out, const struct report *r) {
     put_clock(&o, r->x);
     put_ledger(&o, r);
     put_captures(&o, r);
+    put_kernel(&o, r);
     put_connections(out, &o, r);
     jo_object_end(&o);
     jo_line(&o);

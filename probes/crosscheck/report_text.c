@@ -18,6 +18,14 @@ char *grouped(uint64_t n, char buf[GROUPED_MAX]) {
     return buf;
 }
 
+/* What the ledger is held against, and what shows it. */
+static const char *witness(const struct report *r) {
+    return r->kernel ? "kernel" : "capture";
+}
+static const char *unit(const struct report *r) {
+    return r->kernel ? "event" : "packet";
+}
+
 /* --- The summary ----------------------------------------------------------------- */
 
 struct words {
@@ -49,10 +57,10 @@ char *report_summary(const struct report *r, char buf[REPORT_SUMMARY_MAX]) {
     say(&w, "%s connection%s: %s agree, %s disagree", grouped(r->x->connections, a), r->x->connections == 1 ? "" : "s",
         grouped(counts[JOIN_VERDICT_AGREE], b), grouped(counts[JOIN_VERDICT_DISAGREE], c));
     say_if_any(&w, counts[JOIN_VERDICT_ONLY_IN_LEDGER], "only in ledger");
-    say_if_any(&w, counts[JOIN_VERDICT_ONLY_IN_CAPTURE], "only in capture");
+    say_if_any(&w, counts[JOIN_VERDICT_ONLY_IN_CAPTURE], r->kernel ? "only in kernel" : "only in capture");
     say_if_any(&w, counts[JOIN_VERDICT_EXPLAINED], "explained");
     say_if_any(&w, counts[JOIN_VERDICT_INCOMPLETE], "incomplete");
-    say(&w, ", %s packet%s %s", grouped(r->lost, d), r->lost == 1 ? "" : "s", "lost in capture");
+    if (!r->kernel) say(&w, ", %s packet%s %s", grouped(r->lost, d), r->lost == 1 ? "" : "s", "lost in capture");
     return buf;
 }
 
@@ -101,10 +109,10 @@ static void print_difference(const struct page *p, const struct join_difference 
 
     fprintf(p->out, "    %-13s ledger %s", join_field_name(d->field), p->bold);
     print_value(p->out, d->field, d->ledger);
-    fprintf(p->out, "%s, capture %s", p->plain, p->bold);
+    fprintf(p->out, "%s, %s %s", p->plain, witness(p->r), p->bold);
     print_value(p->out, d->field, d->capture);
     fputs(p->plain, p->out);
-    if (d->packet) fprintf(p->out, ", packet %s", grouped(d->packet, num));
+    if (d->packet) fprintf(p->out, ", %s %s", unit(p->r), grouped(d->packet, num));
     if (d->cause) fprintf(p->out, " (%s)", join_cause_name(d->cause));
     fputc('\n', p->out);
 }
@@ -125,7 +133,8 @@ static void print_who(const struct page *p, const struct checked *c) {
         conn_id_text(SIDE_CLIENT, p->r->views->views[life->ref].id, id);
     }
     fprintf(p->out, "%-8s %s > %s", id, endpoint_text(&life->flow.local, from), endpoint_text(&life->flow.remote, to));
-    if (c->claim == NOBODY) fprintf(p->out, ", packet %s", grouped(p->r->views->views[life->ref].first_packet, num));
+    if (c->claim == NOBODY)
+        fprintf(p->out, ", %s %s", unit(p->r), grouped(p->r->views->views[life->ref].first_packet, num));
     fputc('\n', p->out);
 }
 
@@ -146,7 +155,7 @@ static void print_lonely(const struct page *p, const struct checked *c) {
     fputs("    it began ", p->out);
     print_time(p->out, (uint64_t)c->at_ns);
     if (c->claim != NOBODY)
-        fputs(": the capture covers that time and that address\n", p->out);
+        fprintf(p->out, ": the %s covers that time and that address\n", witness(p->r));
     else
         fputs(": the ledger covers that time and that address (or another program on the same host made it)\n", p->out);
 }
@@ -193,6 +202,9 @@ static void print_explained(const struct page *p) {
 }
 
 static void print_incomplete(const struct page *p) {
+    static const char *const seen[N_JOIN_BLINDS] = {"began before the trace", "had not ended when the trace did",
+                                                    "may lack events, which the kernel lost", "",
+                                                    "are not in the trace, which lost events"};
     static const char *const why[N_JOIN_BLINDS] = {"began before the capture", "had not ended when the capture did",
                                                    "have bytes or a direction that the capture lacks",
                                                    "have packets that the snap length cut (tcpdump -s 0)",
@@ -201,10 +213,11 @@ static void print_incomplete(const struct page *p) {
 
     for (unsigned bit = 0; bit < N_JOIN_BLINDS; bit++) {
         if (!p->r->x->blind[bit]) continue;
-        fprintf(p->out, "%-15s %s %s: ", "incomplete", grouped(p->r->x->blind[bit], num), why[bit]);
+        fprintf(p->out, "%-15s %s %s: ", "incomplete", grouped(p->r->x->blind[bit], num),
+                p->r->kernel ? seen[bit] : why[bit]);
         if (1u << bit == JOIN_BLIND_ALL)
-            fprintf(p->out, "if it lost these too, they are %s packets or more\n",
-                    grouped(p->r->x->absent_packets, num));
+            fprintf(p->out, "if it lost these too, they are %s %ss or more\n", grouped(p->r->x->absent_packets, num),
+                    unit(p->r));
         else
             fputs("nothing differs in what was seen\n", p->out);
     }
@@ -227,6 +240,9 @@ static void print_outside(const struct page *p, const struct outside *o, const c
     if (o->n[JOIN_ABSENT_REFUSED])
         fprintf(p->out, "%-15s %s only in the %s: refused by the kernel before the daemon could know\n", "not compared",
                 grouped(o->n[JOIN_ABSENT_REFUSED], num), here);
+    if (o->n[JOIN_ABSENT_FOREIGN])
+        fprintf(p->out, "%-15s %s only in the %s: another program's, as the kernel says\n", "not compared",
+                grouped(o->n[JOIN_ABSENT_FOREIGN], num), here);
 }
 
 static void print_resets(const struct page *p) {
@@ -236,9 +252,9 @@ static void print_resets(const struct page *p) {
         const struct reset_sums *r = &p->r->x->resets[s];
 
         if (!r->claimed && !r->seen) continue;
-        fprintf(p->out, "%-15s %s: ledger %s sent with %s bytes unread; capture %s with %s bytes unread", "resets",
-                side_name((enum side)s), grouped(r->claimed, a), grouped(r->claimed_bytes, b), grouped(r->seen, c),
-                grouped(r->seen_bytes, d));
+        fprintf(p->out, "%-15s %s: ledger %s sent with %s bytes unread; %s %s", "resets", side_name((enum side)s),
+                grouped(r->claimed, a), grouped(r->claimed_bytes, b), witness(p->r), grouped(r->seen, c));
+        if (!p->r->kernel) fprintf(p->out, " with %s bytes unread", grouped(r->seen_bytes, d));
         if (r->seen_after_fin) fprintf(p->out, "; %s more came after the own FIN", grouped(r->seen_after_fin, e));
         fputc('\n', p->out);
     }
@@ -248,6 +264,12 @@ static void print_loss(const struct page *p) {
     char num[GROUPED_MAX];
 
     if (!p->r->lost) return;
+    if (p->r->kernel) {
+        fprintf(p->out,
+                "%-15s %s of its records lack some: the kernel's buffers were full, and it is no witness there\n",
+                "lost events", grouped(p->r->lost, num));
+        return;
+    }
     fprintf(p->out,
             "%-15s %s %s, perhaps more: the capture is no witness against the ledger where it shows less (tcpdump -B "
             "262144 loses fewer)\n",
@@ -264,12 +286,11 @@ static void print_clock(const struct page *p) {
         fprintf(p->out, "%-15s no connection begins in both: the clocks are taken as they are\n", "clock");
         return;
     }
-    fprintf(
-        p->out,
-        "%-15s capture %+.3f ms = ledger (median of %s openings); 99%% of openings within %.3f ms, of closings within "
-        "%.3f ms, slack %.0f ms\n",
-        "clock", (double)x->offset.offset_ns / 1e6, grouped(x->offset.n, num), (double)p99 / 1e6, (double)closed / 1e6,
-        (double)x->cover.clock.slack_ns / 1e6);
+    fprintf(p->out,
+            "%-15s %s %+.3f ms = ledger (median of %s openings); 99%% of openings within %.3f ms, of closings within "
+            "%.3f ms, slack %.0f ms\n",
+            "clock", witness(p->r), (double)x->offset.offset_ns / 1e6, grouped(x->offset.n, num), (double)p99 / 1e6,
+            (double)closed / 1e6, (double)x->cover.clock.slack_ns / 1e6);
 }
 
 static void print_fields(const struct page *p) {
@@ -305,8 +326,8 @@ void report_text(FILE *out, const struct report *r, bool colour) {
     print_wrong(&p);
     print_explained(&p);
     print_incomplete(&p);
-    print_outside(&p, &r->x->outside_capture, "ledger", "capture");
-    print_outside(&p, &r->x->outside_ledger, "capture", "ledger");
+    print_outside(&p, &r->x->outside_capture, "ledger", witness(r));
+    print_outside(&p, &r->x->outside_ledger, witness(r), "ledger");
     print_ledger(&p);
     print_loss(&p);
     print_resets(&p);

@@ -68,11 +68,42 @@ static void addresses_of_claims(struct address_set *s, const struct claims *c) {
 
 /* --- One connection ----------------------------------------------------------- */
 
+/* The processes whose ends the ledger describes, as the kernel names them: the
+ * daemon, perhaps once before a restart and once after. */
+#define DAEMONS_MAX 16
+struct daemons {
+    int32_t pid[DAEMONS_MAX];
+    unsigned n;
+};
+
+static bool is_daemon(const struct daemons *d, int32_t pid) {
+    for (unsigned i = 0; i < d->n; i++)
+        if (d->pid[i] == pid) return true;
+    return false;
+}
+
+static void find_daemons(struct daemons *d, const struct claims *c, const struct views *v) {
+    size_t i = 0, j = 0;
+
+    while (i < c->n && j < v->n) {
+        int order = flow_compare(&c->lives[i].flow, &v->lives[j].flow);
+
+        if (!order) {
+            bool accepted = c->claims[c->lives[i].ref].accepted;
+            int32_t pid = v->views[v->lives[j].ref].pid[accepted ? JOIN_ACCEPTOR : JOIN_CONNECTOR];
+            if (pid && d->n < DAEMONS_MAX && !is_daemon(d, pid)) d->pid[d->n++] = pid;
+        }
+        if (order <= 0) i++;
+        if (order >= 0) j++;
+    }
+}
+
 struct checker {
     struct verdicts *x;
     const struct claims *claims;
     const struct views *views;
     struct address_set claimed, viewed;
+    struct daemons daemons;
 };
 
 static void list(struct verdicts *x, const struct checked *c) {
@@ -179,10 +210,19 @@ static void check_claim_alone(struct checker *k, const struct join_life *life) {
     }
 }
 
+/* It connects to where the daemon connects, and the kernel says that it is another. */
+static bool is_foreign(const struct checker *k, const struct join_life *life, bool accepts) {
+    int32_t pid = k->views->views[life->ref].pid[JOIN_CONNECTOR];
+
+    return !accepts && pid && k->daemons.n && !is_daemon(&k->daemons, pid);
+}
+
 static void check_view_alone(struct checker *k, const struct join_life *life) {
-    enum join_absence why =
-        join_absent_in_ledger(k->views->views + life->ref, &k->x->cover, has_address(&k->claimed, &life->flow, true),
-                              has_address(&k->claimed, &life->flow, false));
+    bool accepts = has_address(&k->claimed, &life->flow, true);
+    enum join_absence why = join_absent_in_ledger(k->views->views + life->ref, &k->x->cover, accepts,
+                                                  has_address(&k->claimed, &life->flow, false));
+
+    if (why == JOIN_ABSENT_WRONGLY && is_foreign(k, life, accepts)) why = JOIN_ABSENT_FOREIGN;
 
     if (why == JOIN_ABSENT_WRONGLY)
         count(k, NULL, life, JOIN_VERDICT_ONLY_IN_CAPTURE);
@@ -221,6 +261,7 @@ void verdicts_make(struct verdicts *x, struct claims *claims, struct views *view
     struct checker k = {.x = x, .claims = claims, .views = views};
 
     join_sort(claims->lives, claims->n);
+    views_turn(views, claims->lives, claims->n);
     join_sort(views->lives, views->n);
     x->offset = join_offset(claims->lives, claims->n, views->lives, views->n);
     x->cover = (struct join_cover){.clock = {x->offset.offset_ns, slack_ns},
@@ -231,6 +272,7 @@ void verdicts_make(struct verdicts *x, struct claims *claims, struct views *view
                                    .lost_packets = lost};
     addresses_of_views(&k.viewed, views);
     addresses_of_claims(&k.claimed, claims);
+    find_daemons(&k.daemons, claims, views);
     join_pairs(claims->lives, claims->n, views->lives, views->n, &x->cover.clock, check, &k);
     if (x->n) qsort(x->list, x->n, sizeof *x->list, by_rank);
     free(k.viewed.slots);

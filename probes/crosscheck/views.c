@@ -34,37 +34,43 @@ static uint32_t blind_spots(const struct wire_evidence *e) {
     return blind;
 }
 
-static void add(struct views *v, const struct wire_record *rec) {
-    const struct lifecycle *l = &rec->life;
-    const struct wire_evidence *e = &rec->evidence;
-
+struct join_view *views_add(struct views *v, struct join_life **life) {
     if (v->n == v->room) {
         v->room = v->room ? v->room * 2 : 1024;
         v->lives = realloc(v->lives, v->room * sizeof *v->lives);
         v->views = realloc(v->views, v->room * sizeof *v->views);
         if (!v->lives || !v->views) abort();
     }
+    *life = v->lives + v->n;
+    **life = (struct join_life){.ref = (uint32_t)v->n};
+    return v->views + v->n++;
+}
+
+static void add(struct views *v, const struct wire_record *rec) {
+    const struct lifecycle *l = &rec->life;
+    const struct wire_evidence *e = &rec->evidence;
+    struct join_life *life;
+    struct join_view *view = views_add(v, &life);
+
     if (!(e->incomplete & INCOMPLETE_SNAPLEN)) v->gaps += e->local.gaps + e->remote.gaps;
-    v->lives[v->n] = (struct join_life){.flow = l->flow,
-                                        .opened_ns = clamp_time(l->opened_ns ? l->opened_ns : e->first_ns),
-                                        .closed_ns = clamp_time(l->closed_ns),
-                                        .ref = (uint32_t)v->n,
-                                        .opened_known = (l->known & KNOW_OPENED) != 0};
-    v->views[v->n++] =
-        (struct join_view){.id = l->id,
-                           .end = {end_of(&e->local), end_of(&e->remote)},
-                           .opened_ns = clamp_time(l->opened_ns),
-                           .first_ns = clamp_time(e->first_ns),
-                           .last_ns = clamp_time(e->last_ns),
-                           .syn_packet = e->syn_packet,
-                           .first_packet = e->first_packet,
-                           .last_packet = e->last_packet,
-                           .last_request_packet = e->last_request_packet,
-                           .requests = l->requests,
-                           .early_closes = l->early_closes,
-                           .known = l->known,
-                           .blind = blind_spots(e),
-                           .stillborn = e->syn_packet && !e->established && !e->local.bytes && !e->remote.bytes};
+    life->flow = l->flow;
+    life->opened_ns = clamp_time(l->opened_ns ? l->opened_ns : e->first_ns);
+    life->closed_ns = clamp_time(l->closed_ns);
+    life->opened_known = (l->known & KNOW_OPENED) != 0;
+    *view = (struct join_view){.id = l->id,
+                               .end = {end_of(&e->local), end_of(&e->remote)},
+                               .opened_ns = clamp_time(l->opened_ns),
+                               .first_ns = clamp_time(e->first_ns),
+                               .last_ns = clamp_time(e->last_ns),
+                               .syn_packet = e->syn_packet,
+                               .first_packet = e->first_packet,
+                               .last_packet = e->last_packet,
+                               .last_request_packet = e->last_request_packet,
+                               .requests = l->requests,
+                               .early_closes = l->early_closes,
+                               .known = l->known,
+                               .blind = blind_spots(e),
+                               .stillborn = e->syn_packet && !e->established && !e->local.bytes && !e->remote.bytes};
 }
 
 static void take_finished(struct views *v, struct wire *w) {

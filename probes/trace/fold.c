@@ -205,13 +205,16 @@ static void saw_fin(struct fold *f, struct conn *c, int end, int64_t at) {
     e->fin_event = f->n_events;
 }
 
+/* Of an end that went to CLOSE without a FIN or an RST of anybody, the RST is
+ * what it went with: that was when. */
 static void saw_rst(struct fold *f, struct conn *c, int end, int64_t at) {
     struct kernel_end *e = &c->evidence.end[end];
+    bool with_close = c->first == end && c->first_how == HOW_RST && e->closed_event;
 
     first_to_end(c, end, HOW_RST);
     if (e->rst_event) return;
-    e->rst_ns = at;
-    e->rst_event = f->n_events;
+    e->rst_ns = with_close ? e->closed_ns : at;
+    e->rst_event = with_close ? e->closed_event : f->n_events;
 }
 
 /* A connection that was met in its middle: what its state says of before. */
@@ -260,6 +263,7 @@ static void sock_closed(struct fold *f, struct sock *s, const struct trace_event
     bool stood = ev->old_state != TCP_SYN_SENT;
 
     e->end[end].closed_ns = ev->at_ns;
+    e->end[end].closed_event = f->n_events;
     /* Without a FIN and without an RST of the peer: its own RST is to follow. */
     if (stood && !e->end[!end].rst_event) first_to_end(c, end, HOW_RST);
     forget_sock(s);

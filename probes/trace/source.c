@@ -154,14 +154,28 @@ static bool make_instance(struct source *s, char error[TRACE_TEXT]) {
     return true;
 }
 
+/* Memory for events that wait for us, of all CPUs together, and of one. */
+#define BUFFERS_KIB (64 << 10)
+#define BUFFER_KIB  (8 << 10)
+
+static void size_buffers(struct source *s) {
+    char kib[24];
+    size_t each = BUFFERS_KIB / (s->n_cpus ? s->n_cpus : 1);
+
+    if (each > BUFFER_KIB) each = BUFFER_KIB;
+    snprintf(kib, sizeof kib, "%zu", each);
+    tracefs_instance_file_write(s->instance, "buffer_size_kb", kib);
+}
+
 /* Written before anything is traced: a clock that can be told as wall-clock
- * time, other protocols left out, waking with the first event. The last two only
- * save work, and old kernels do without. */
+ * time; other protocols left out, waking with the first event, room for a burst.
+ * The last three only help, and old kernels do without. */
 static bool set_up(struct source *s, char error[TRACE_TEXT]) {
     if (tracefs_instance_file_write(s->instance, "trace_clock", "mono") < 0)
         return no_instance(s, "no trace clock \"mono\"", error);
     tracefs_event_file_write(s->instance, "sock", TRACE_STATE_EVENT, "filter", "protocol == 6");
     tracefs_instance_file_write(s->instance, "buffer_percent", "0");
+    size_buffers(s);
     if (tracefs_event_enable(s->instance, "sock", TRACE_STATE_EVENT) < 0 ||
         tracefs_event_enable(s->instance, "tcp", TRACE_SEND_EVENT) < 0)
         return no_instance(s, "the tracepoints cannot be enabled", error);

@@ -794,7 +794,8 @@ TEST(evidence_is_read_as_it_was_written) {
                                          .rst_event = 12,
                                          .reason = "TCP_ABORT_ON_DATA",
                                          .rsts = 2,
-                                         .closed_ns = SEC(7)},
+                                         .closed_ns = SEC(7),
+                                         .closed_event = 14},
                                         {.seen = false}},
                                 .first_ns = SEC(1),
                                 .last_ns = SEC(8),
@@ -819,6 +820,7 @@ TEST(evidence_is_read_as_it_was_written) {
     CHECK_EQ(back.end[0].closed_ns, SEC(1000007));
     CHECK_EQ(back.end[0].fin_event, 9);
     CHECK_EQ(back.end[0].rst_event, 12);
+    CHECK_EQ(back.end[0].closed_event, 14);
     CHECK_EQ(back.end[0].pid, 77);
     CHECK(back.end[0].seen);
     CHECK(!back.end[1].seen);
