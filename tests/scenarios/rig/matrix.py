@@ -16,7 +16,6 @@ from .wait import until
 CLIENTS = os.path.join(ROOT, "tests", "scenarios", "clients")
 DEBIAN = "/usr/bin/python3"   # whose packages the clients are
 CONNLEAK = os.environ.get("CONNLEAK", os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "connleak"))
-SPREAD = 12000   # ms within which the jobs begin: two processors shall not be a queue
 SIZES = {"100B": 100, "3K": 3 << 10, "5K": 5 << 10, "70K": 70 << 10, "5M": 5 << 20}
 FRAMINGS = ("length", "chunked")
 
@@ -28,16 +27,20 @@ class Job:
         self.client, self.variant, self.size, self.framing, self.at_once = client, variant, size, framing, at_once
         self.tag = f"{client}.{variant}.{size}.{framing}.x{at_once}"
         self.host = f"127.66.{number // 250}.{number % 250 + 1}"   # the origin listens on all of 127/8
-        if at_once == 1:
-            self.rounds, self.pause = ([1] * 3, 1300) if size == "5M" else ([1] * 8, 400)
+        self.begins = 16000   # within so many ms: two processors shall not be a queue
+        if size == "5M":   # as few as show it, and not all at once: gigabytes pass as it is
+            self.rounds, self.pause = ([1] * 4, 1300) if at_once == 1 else ([8, 4 if variant == "idle_cap" else 2], 4000)
+            self.begins = 24000
+            if variant == "keep":   # the buffers of two kernels are to be full before the next one is opened
+                self.begins, self.pause = 2000, self.pause * 4
         else:
-            self.rounds, self.pause = ([8, 3], 2400) if size == "5M" else ([8, 8, 8], 1300)
+            self.rounds, self.pause = ([1] * 8, 400) if at_once == 1 else ([8, 8, 8], 1300)
 
-    def line(self, port, proxy, delay):
+    def line(self, port, proxy, chance):
         return json.dumps({"tag": self.tag, "variant": self.variant, "size": SIZES[self.size], "framing": self.framing,
                            "url": f"http://{self.host}:{port}/{SIZES[self.size]}/{self.framing}",
                            "proxy": proxy and f"http://{self.tag}:@{proxy[0]}:{proxy[1]}", "rounds": self.rounds,
-                           "pause": self.pause, "look": 25, "delay": delay}) + "\n"
+                           "pause": self.pause, "look": 25, "delay": chance.randrange(self.begins)}) + "\n"
 
 
 def missing(client):
@@ -169,7 +172,7 @@ def run(jobs, daemon, captured, look):
             for client in dict.fromkeys(job.client for job in jobs):
                 process = Process(program(client), way, [job.tag for job in jobs if job.client == client])
                 processes.append(process)
-                process.plan([job.line(port, proxy, chance.randrange(SPREAD)) for job in jobs if job.client == client])
+                process.plan([job.line(port, proxy, chance) for job in jobs if job.client == client])
         until(lambda: not any(p.missing() for p in processes), lambda: [(p.argv, p.missing()) for p in processes if p.missing()],
               timeout=120, pause=0.05)
         out.seen = look()
