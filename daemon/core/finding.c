@@ -4,6 +4,8 @@
  * as it is known whose it is: an upstream one by its key at once, a client's with its first
  * request. A subject keeps what the rules compare: how many are open, active and idle, the
  * newest openings, the idle spells that ended in reuse, FINs that wait for an explanation. */
+#include "finding.h"
+
 #include "finding_private.h"
 
 #include <stdlib.h>
@@ -60,11 +62,18 @@ uint64_t tally_get(const struct tally *t, enum finding_number n) {
     return t->pub.number[n];
 }
 
+/* Cut where it is too long; `to` is all zero before. NULL is nothing. */
+static void put_text(char *to, size_t room, const char *text) {
+    if (!text) return;
+    size_t n = strlen(text);
+    memcpy(to, text, n < room ? n : room - 1);
+}
+
 static void share_add(struct finding_share *shares, const char *name) {
     if (!name || !*name) return;
     for (unsigned i = 0; i < FINDING_HOSTS; i++) {
-        if (!shares[i].count) { /* strncpy: cut, and ended by the zero that stands behind */
-            strncpy(shares[i].name, name, sizeof shares[i].name - 1);
+        if (!shares[i].count) {
+            put_text(shares[i].name, sizeof shares[i].name, name);
         } else if (strncmp(shares[i].name, name, sizeof shares[i].name - 1)) {
             continue;
         }
@@ -194,10 +203,6 @@ const struct finding *findings_find(const struct findings *f, uint64_t id) {
 }
 
 /* ---- subjects ---- */
-
-static void put_text(char *to, size_t room, const char *text) {
-    if (text) strncpy(to, text, room - 1);
-}
 
 static uint64_t hash_subject(const struct finding_subject *p) {
     uint64_t h = bytes_hash(p->key, strlen(p->key), p->side);
