@@ -230,7 +230,7 @@ static void env_reset_peaks(void *arg) {
     pool_reset_peaks(((struct daemon *)arg)->server.pool);
 }
 static void env_watch(void *arg, struct event *wake) {
-    ((struct daemon *)arg)->server.on_moved = wake;
+    server_watch(&((struct daemon *)arg)->server, wake);
 }
 static void env_gauges(void *arg, struct admin_gauges *out) {
     const struct server_gauges *g = &((struct daemon *)arg)->server.gauge;

@@ -61,7 +61,8 @@ struct admin_env {
     void (*close_idle)(void *arg);  /* POST /close_idle: CloseIdleConnections (R39) */
     void (*reset_peaks)(void *arg); /* POST /reset_peaks */
     void (*gauges)(void *arg, struct admin_gauges *out);
-    /* From now on activate `wake` (borrowed) soon after connections have opened or closed; NULL: never. */
+    /* Activate `wake` (borrowed) once, soon after connections have opened or closed; called anew each time. NULL:
+     * never. */
     void (*watch)(void *arg, struct event *wake);
 };
 

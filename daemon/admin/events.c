@@ -151,7 +151,8 @@ static void on_look(evutil_socket_t fd, short what, void *arg) {
     if (n + 2 <= LOOKS_A_TURN) n += look_at_open(e, batch + n, LOOKS_A_TURN - n);
     qsort(batch, n, sizeof *batch, by_time);
     for (size_t i = 0; i < n; i++) ring_add(&e->rings[OF_CONNECTIONS], &batch[i]);
-    if (n + 2 > LOOKS_A_TURN) event_add(e->look, &(struct timeval){0, 0});
+    e->env->watch(e->env->arg, e->look);
+    if (n + 2 > LOOKS_A_TURN) event_add(e->look, &(struct timeval){0, 0}); /* there may be more */
     wake_all(e);
 }
 

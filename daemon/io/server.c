@@ -54,6 +54,19 @@ static uint64_t moves(const struct ledger *l) {
            ledger_totals(l, SIDE_DOWNSTREAM)->count[COUNT_CONNECTIONS] + ledger_next_closed(l);
 }
 
+void server_watch(struct server *s, struct event *wake) {
+    s->on_moved = wake;
+    s->moves_seen = moves(s->ledger);
+}
+
+static void wake_watcher(struct server *s) {
+    uint64_t n = moves(s->ledger) - s->moves_seen;
+    if (n >= MOVES_MOST)
+        event_active(s->on_moved, EV_TIMEOUT, 0);
+    else if (n)
+        run_soon(s->on_moved);
+}
+
 void server_leave(struct server *s) {
     live_drive(s);
     empty_graveyard(s);
@@ -63,10 +76,7 @@ void server_leave(struct server *s) {
         s->closed_seen = ledger_next_closed(s->ledger);
         run_soon(s->on_closed);
     }
-    if (s->on_moved && moves(s->ledger) != s->moves_seen) {
-        s->moves_seen = moves(s->ledger);
-        run_soon(s->on_moved);
-    }
+    if (s->on_moved) wake_watcher(s);
 }
 
 void server_bury(struct server *s, struct buried *b, void (*fn)(struct server *, void *), void *object) {

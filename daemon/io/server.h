@@ -92,7 +92,7 @@ struct server {
     /* NULL, or what is to run within SUSPECT_AFTER when a client did what may become suspect: may_suspect is set */
     struct event *on_suspicion;
     bool may_suspect;
-    struct event *on_moved; /* NULL, or what is to run within SERVER_EVERY after connections opened or closed */
+    struct event *on_moved; /* server_watch */
     uint64_t moves_seen;
     struct event *tick; /* NULL, or what is to run tick_after something happened, unless it is ticking already */
     mono_ns tick_after;
@@ -146,6 +146,11 @@ void server_leave(struct server *s);
 /* Frees `object` by `fn` after this callback; b is a member of it. */
 void server_bury(struct server *s, struct buried *b, void (*fn)(struct server *, void *), void *object);
 
+/* `wake` (borrowed; NULL: nothing) is to run, once, within SERVER_EVERY after connections opened or closed, and at once
+ * where MOVES_MOST did; called anew by it each time. */
+#define MOVES_MOST 128
+void server_watch(struct server *s, struct event *wake);
+
 /* Delays that SIGHUP changed. */
 void server_set_delays(struct server *s);
 
@@ -163,7 +168,7 @@ void server_pipe_back(struct server *s, struct splice_pipe **pp);
 
 /* The rules hear of these; in facts.c. */
 #define FACT_EVENTS                                                                                                    \
-    (1u << EV_ACCEPTED | 1u << EV_BODY_EOF | 1u << EV_PUT_IDLE | 1u << EV_RETRIED | 1u << EV_UPGRADED |               \
+    (1u << EV_ACCEPTED | 1u << EV_BODY_EOF | 1u << EV_PUT_IDLE | 1u << EV_RETRIED | 1u << EV_UPGRADED |                \
      1u << EV_TUNNEL | 1u << EV_FIN_SENT | 1u << EV_RST_SENT | 1u << EV_FIN_RECEIVED | 1u << EV_RST_RECEIVED)
 void facts_event(struct server *s, const struct lifecycle *l, enum conn_event_kind kind);
 
