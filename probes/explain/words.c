@@ -128,6 +128,30 @@ static const struct word fields[] = {
 #undef X
 };
 
+static const struct word waits[] = {
+#define X(sym, name, text) PLAIN(name, text),
+#include "sockdiag/tbl/waits.h"
+#undef X
+};
+
+static const struct word replay_verdicts[] = {
+#define X(sym, name, text) PLAIN(name, text),
+#include "replay/tbl/verdicts.h"
+#undef X
+};
+
+static const struct word replay_causes[] = {
+#define X(sym, name, text) PLAIN(name, text),
+#include "replay/tbl/causes.h"
+#undef X
+};
+
+static const struct word replay_gaps[] = {
+#define X(sym, name, text) PLAIN(name, text),
+#include "replay/tbl/gaps.h"
+#undef X
+};
+
 static const struct word ends[] = {
 #define X(sym, name, text) PLAIN(name, text),
 #include "core/tbl/workload_ends.h"
@@ -223,6 +247,15 @@ static const struct {
                            "where the packets prove it."),
     [WORDS_FIELDS] = GROUP(fields, "FIELDS OF A CROSSCHECK", "field of a crosscheck",
                            "What is compared, and what the capture's value is."),
+    [WORDS_WAITS] = GROUP(waits, "WHAT A SOCKET WAITS FOR", "what a socket waits for",
+                          "What connleak sockets says that a socket waits for."),
+    [WORDS_REPLAY_VERDICTS] = GROUP(replay_verdicts, "VERDICTS OF A REPLAY", "verdict of a replay",
+                                    "What comes out when a replayed connection is held against the captured one."),
+    [WORDS_REPLAY_CAUSES] =
+        GROUP(replay_causes, "CAUSES THAT EXPLAIN A REPLAY", "cause of a difference in a replay",
+              "Why a replay may differ from its capture without anything being wrong: a proxy stands in between."),
+    [WORDS_REPLAY_GAPS] = GROUP(replay_gaps, "WHAT A REPLAY CANNOT PLAY", "reason not to play",
+                                "Why a connection of a capture is not played, or only in part."),
     [WORDS_ENDS] = GROUP(ends, "ENDS OF AN EXCHANGE", "end of an exchange",
                          "How an exchange of a workload, connleak.workload/1, ended, as the side that asked saw it."),
     [WORDS_METRICS] =

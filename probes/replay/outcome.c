@@ -4,7 +4,11 @@
 
 #include <stdlib.h>
 
-static const char *const verdict_names[N_VERDICTS] = {"same", "explained", "different", "partial", "not_played"};
+static const char *const verdict_names[N_VERDICTS] = {
+#define X(sym, name, text) name,
+#include "replay/tbl/verdicts.h"
+#undef X
+};
 static const char *const field_names[N_FIELDS] = {
 #define X(sym, name) name,
     VERDICT_FIELDS(X)
@@ -13,16 +17,9 @@ static const char *const field_names[N_FIELDS] = {
 static const struct {
     const char *name, *text;
 } causes[N_CAUSES] = {
-    [CAUSE_PROXY_KEPT] = {"kept_by_proxy", "the origin ended its connection; the proxy kept that of its client"},
-    [CAUSE_DATA_AFTER_CLOSE] = {"data_after_close",
-                                "the RST answered bytes that came after close(), and no socket is told of it"},
-    [CAUSE_PROXY_ANSWERED] = {"answered_by_proxy", "the origin's answer was not whole, and the proxy said so in its place"},
-    [CAUSE_PROXY_ENDED] = {"ended_by_proxy", "the origin's answer was not whole, and the proxy ended the connection"},
-    [CAUSE_LEFT_BEFORE] = {"answered_after_close", "the answer came when its client had left, and no socket is told of it"},
-    [CAUSE_CLOSE_RACE] = {"close_race", "an answer with Connection: close: both ends close, and either may be first"},
-    [CAUSE_NOT_PACED] = {"not_paced", "the origins answered at once; --pace lets them take their time"},
-    [CAUSE_NOT_PLAYED] = {"not_played", "its connections could not be played whole"},
-    [CAUSE_NOT_SEEN] = {"not_captured", "the capture does not tell"},
+#define X(sym, name, text) {name, text},
+#include "replay/tbl/causes.h"
+#undef X
 };
 
 const char *verdict_name(enum verdict v) {

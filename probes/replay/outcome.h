@@ -10,11 +10,9 @@
 #include "run.h"
 
 enum verdict {
-    VERDICT_SAME,
-    VERDICT_EXPLAINED, /* differs where a proxy in between has to */
-    VERDICT_DIFFERENT,
-    VERDICT_PARTIAL,    /* the capture shows a part of it; what was played went well */
-    VERDICT_NOT_PLAYED, /* there is nothing that could be played: plan_gap says why */
+#define X(sym, name, text) VERDICT_##sym,
+#include "replay/tbl/verdicts.h"
+#undef X
     N_VERDICTS
 };
 
@@ -38,16 +36,9 @@ enum outcome_field {
 };
 
 enum outcome_cause {
-    CAUSE_NONE,
-    CAUSE_PROXY_KEPT,       /* the origin ended its connection; the proxy keeps its client's */
-    CAUSE_DATA_AFTER_CLOSE, /* RST for bytes that came after close(): no socket is told of it */
-    CAUSE_PROXY_ANSWERED,   /* the origin broke its answer off, or gave none: the proxy answers in its place, or ends */
-    CAUSE_PROXY_ENDED,      /* the same, told by the end of the connection */
-    CAUSE_LEFT_BEFORE,      /* the answer came when the client had left: no socket is told of it */
-    CAUSE_CLOSE_RACE,       /* both ends close after such an answer, whoever is first */
-    CAUSE_NOT_SEEN,         /* the capture does not know it */
-    CAUSE_NOT_PACED,  /* of a finding: it depends on how long answers took, and they came at once */
-    CAUSE_NOT_PLAYED, /* of a finding: its connections could not be played whole */
+#define X(sym, name, text) CAUSE_##sym,
+#include "replay/tbl/causes.h"
+#undef X
     N_CAUSES
 };
 

@@ -9,16 +9,9 @@
 static const struct {
     const char *name, *text;
 } gaps[N_PLAN_GAPS] = {
-    [PLAN_WHOLE] = {"whole", "played whole"},
-    [PLAN_REFUSED] = {"refused", "the connection was refused or never answered: there is no request to play"},
-    [PLAN_OPAQUE] = {"opaque", "TLS, HTTP/2 or not HTTP: its requests cannot be seen"},
-    [PLAN_TUNNEL] = {"tunnel", "a CONNECT tunnel or an upgraded connection"},
-    [PLAN_HTTPS] = {"https", "asks the proxy for https://, and the stub origin has no certificate"},
-    [PLAN_BEGAN_BEFORE] = {"began_before_capture", "the capture begins later than the connection"},
-    [PLAN_BYTES_LOST] = {"bytes_lost", "the capture lacks bytes of a head"},
-    [PLAN_MALFORMED] = {"malformed", "a request that a proxy refuses"},
-    [PLAN_TOO_LARGE] = {"too_large", "larger than the limits of replay"},
-    [PLAN_UNSAFE] = {"unsafe_method", "a method that may change something at a live origin"},
+#define X(sym, name, text) {name, text},
+#include "replay/tbl/gaps.h"
+#undef X
 };
 
 const char *plan_gap_name(enum plan_gap g) {

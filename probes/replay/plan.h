@@ -19,16 +19,9 @@
 
 /* Why a connection, or the rest of one, is not played. */
 enum plan_gap {
-    PLAN_WHOLE,
-    PLAN_REFUSED,      /* it never stood: there is nothing that a proxy could be asked for */
-    PLAN_OPAQUE,       /* TLS, HTTP/2, or not HTTP */
-    PLAN_TUNNEL,       /* CONNECT or Upgrade, and what passed in it */
-    PLAN_HTTPS,        /* asks a proxy for https:// */
-    PLAN_BEGAN_BEFORE, /* the capture has not its beginning: what came before is not played */
-    PLAN_BYTES_LOST,   /* the capture lacks bytes of heads */
-    PLAN_MALFORMED,    /* a request that a proxy has to refuse */
-    PLAN_TOO_LARGE,    /* beyond a limit above */
-    PLAN_UNSAFE,       /* its method may change something at a live origin */
+#define X(sym, name, text) PLAN_##sym,
+#include "replay/tbl/gaps.h"
+#undef X
     N_PLAN_GAPS
 };
 const char *plan_gap_name(enum plan_gap g); /* "whole", "refused", ... */

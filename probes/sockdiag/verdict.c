@@ -6,8 +6,11 @@
 #include <string.h>
 
 const char *sock_waits_name(enum sock_waits w) {
-    static const char *const names[N_WAITS] = {"nothing",   "accept",   "read",         "close",
-                                               "peer_read", "peer_ack", "peer_connect", "peer_close"};
+    static const char *const names[N_WAITS] = {
+#define X(sym, name, text) name,
+#include "sockdiag/tbl/waits.h"
+#undef X
+    };
     return (unsigned)w < N_WAITS ? names[w] : "?";
 }
 

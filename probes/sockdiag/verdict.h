@@ -24,14 +24,9 @@ enum sock_trouble {
 };
 
 enum sock_waits {
-    WAITS_NOTHING,      /* it is idle */
-    WAITS_ACCEPT,       /* for its program to accept() it */
-    WAITS_READ,         /* for its program to read */
-    WAITS_CLOSE,        /* for its program to close it */
-    WAITS_PEER_READ,    /* for the peer's program to read: the window is closed */
-    WAITS_PEER_ACK,     /* for the peer's kernel to acknowledge */
-    WAITS_PEER_CONNECT, /* for the peer's kernel to answer the SYN */
-    WAITS_PEER_CLOSE,   /* for the peer to close too */
+#define X(sym, name, text) WAITS_##sym,
+#include "sockdiag/tbl/waits.h"
+#undef X
     N_WAITS
 };
 
