@@ -103,7 +103,7 @@ struct conf {
         struct conf_listens listen;
     } admin;
     struct {
-        int keep;
+        int keep, keep_requests;
         char *file;
     } ledger;
     struct {

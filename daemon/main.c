@@ -482,6 +482,7 @@ static bool start(struct daemon *d) {
     conf_pool(d->conf, &pool);
     s->pool = pool_new(&pool);
     s->ledger = ledger_new(OBSERVER_DAEMON, (size_t)d->conf->ledger.keep);
+    ledger_keep_recent(s->ledger, (size_t)d->conf->ledger.keep_requests);
     d->causes = causes_new(s);
     s->dns = start_dns(d->base);
     if (!load_passwords(d->conf, &s->passwords, err)) {

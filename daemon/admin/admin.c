@@ -19,6 +19,7 @@ struct admin {
     struct events *events;
     struct json_out out;
     struct target target; /* of the request that is being handled */
+    unsigned whatifs;     /* answers to GET /whatif that are under way */
 };
 
 #define JSON_TYPE  "application/json"
@@ -125,6 +126,42 @@ static void get_events(struct admin *a, struct web_conn *c) {
         web_problem(c, &(struct problem){.status = 503, .detail = "There are too many listeners to events already."});
 }
 
+/* The keys of the sweep are the parameters' names; `advice` is not one of them. */
+static bool take_sweep(struct admin *a, struct web_conn *c, struct sweep *sweep, bool *advise) {
+    char text[TARGET_MAX + 8], error[SETTINGS_TEXT];
+
+    for (size_t i = 0; i < a->target.n_params; i++) {
+        const struct target_param *p = &a->target.param[i];
+        if (strcmp(p->name, "advice") == 0) {
+            *advise = strcmp(p->value, "true") == 0;
+            if (*advise || strcmp(p->value, "false") == 0) continue;
+            refuse_param(c, p->name, "true or false");
+            return false;
+        }
+        snprintf(text, sizeof text, "%s=%s", p->name, p->value);
+        if (sweep_add(sweep, text, error)) continue;
+        web_problem(c, &(struct problem){.status = 400, .detail = error, .parameter = p->name});
+        return false;
+    }
+    return true;
+}
+
+/* One at a time: each has a copy of all requests that are held, and the loop's time is the traffic's. */
+static void get_whatif(struct admin *a, struct web_conn *c) {
+    struct sweep sweep = {0};
+    bool advise = true;
+
+    if (!take_sweep(a, c, &sweep, &advise)) return;
+    if (!ledger_recent(a->env.ledger))
+        web_problem(c, &(struct problem){.status = 503,
+                                         .detail = "No requests are held to ask about: ledger.keep_requests is 0."});
+    else if (a->whatifs)
+        web_problem(
+            c, &(struct problem){.status = 503, .detail = "Another what-if is under way; there is one at a time."});
+    else
+        stream(c, JSON_TYPE, whatif_stream(&a->env, &sweep, advise, &a->whatifs));
+}
+
 static void get_connection(struct admin *a, struct web_conn *c) {
     const struct admin_env *env = &a->env;
     const char *id = a->target.path + strlen("/connections/");
@@ -198,7 +235,7 @@ static const struct route {
     const char *path; /* one that ends with / stands for everything below it */
     const char *allow;
     void (*answer)(struct admin *a, struct web_conn *c);
-    const char *params[7];
+    const char *params[9];
 } routes[] = {
     {"/metrics", GET, get_metrics, {"format"}},
     {"/pools", GET, get_pools, {NULL}},
@@ -208,6 +245,11 @@ static const struct route {
     {"/findings", GET, get_findings, {"kind", "severity", "state", "tag", "limit", "after"}},
     {"/events", GET, get_events, {"only"}},
     {"/config", GET, get_config, {NULL}},
+    {"/whatif",
+     GET,
+     get_whatif,
+     {"max_idle_conns", "max_idle_conns_per_host", "max_conns_per_host", "idle_conn_timeout", "disable_keep_alives",
+      "profile", "keys", "advice"}},
     {"/healthz", GET, get_healthz, {NULL}},
     {"/readyz", GET, get_readyz, {NULL}},
     {"/close_idle", POST, post_close_idle, {NULL}},
@@ -215,19 +257,10 @@ static const struct route {
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 
-static const char *const available[] = {"GET /metrics",
-                                        "GET /pools",
-                                        "GET /connections",
-                                        "GET /connections/ID",
-                                        "GET /ledger",
-                                        "GET /findings",
-                                        "GET /events",
-                                        "GET /config",
-                                        "GET /healthz",
-                                        "GET /readyz",
-                                        "POST /close_idle",
-                                        "POST /reset_peaks",
-                                        NULL};
+static const char *const available[] = {
+    "GET /metrics",      "GET /pools",  "GET /connections", "GET /connections/ID", "GET /ledger", "GET /findings",
+    "GET /events",       "GET /config", "GET /whatif",      "GET /healthz",        "GET /readyz", "POST /close_idle",
+    "POST /reset_peaks", NULL};
 
 static const struct route *find_route(const char *path) {
     for (size_t i = 0; i < N_ROUTES; i++) {

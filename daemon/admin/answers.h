@@ -6,6 +6,7 @@
 #include "io/kernel_counters.h"
 #include "record/json_out.h"
 #include "web.h"
+#include "whatif/settings.h"
 
 /* GET /metrics: connleak.metrics/1. Fixed in size: it walks no connections. */
 void metrics_write(struct json_out *o, const struct admin_env *env, const struct kernel_counts *kernel);
@@ -62,5 +63,10 @@ struct findings_query {
 /* As conns_query_set. */
 bool findings_query_set(struct findings_query *q, const char *name, const char *value, const char **expected);
 struct list_stream findings_stream(const struct admin_env *env, const struct findings_query *q);
+
+/* GET /whatif: connleak.whatif/1 over the requests that ledger_recent holds, which must not be NULL. The base is
+ * the configuration in force. *running counts such answers that are under way: up now, down when this one ends. */
+struct list_stream whatif_stream(const struct admin_env *env, const struct sweep *sweep, bool advise,
+                                 unsigned *running);
 
 #endif

@@ -44,6 +44,7 @@ struct ledger {
     uint64_t release_to;
     struct lifecycle **by_id; /* the same lives, hashed by id: linear probing */
     size_t by_id_room;        /* twice ring_room */
+    struct recent *recent;    /* NULL: nobody wants it */
 };
 
 static const uint32_t known_by[] = {
@@ -68,10 +69,19 @@ struct ledger *ledger_new(enum observer observer, size_t keep) {
     return l;
 }
 
+void ledger_keep_recent(struct ledger *l, size_t n) {
+    if (n && !l->recent) l->recent = recent_new(n);
+}
+
+const struct recent *ledger_recent(const struct ledger *l) {
+    return l->recent;
+}
+
 void ledger_free(struct ledger **lp) {
     struct ledger *l = *lp;
     if (!l) return;
     *lp = NULL;
+    recent_free(&l->recent);
     for (unsigned side = 0; side < N_SIDES; side++) {
         for (size_t i = 0; i < l->open[side].n; i++) {
             if (!l->open[side].slots[i].life) continue;
@@ -362,6 +372,7 @@ void ledger_apply(struct ledger *l, struct lifecycle *life, const struct conn_ev
     struct ledger_totals *t = &l->totals[life->side];
     bool was_opaque = life->opaque, was_reset = life->rst_received;
     lifecycle_apply(life, ev);
+    if (l->recent && life->side == SIDE_UPSTREAM) recent_event(l->recent, life, ev);
     count_event(t, life, ev);
     if (life->opaque && !was_opaque) t->count[COUNT_TUNNELS]++;
     if (life->rst_received && !was_reset) t->count[COUNT_RST_RECEIVED]++;

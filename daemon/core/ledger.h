@@ -9,6 +9,7 @@
 
 #include "histogram.h"
 #include "lifecycle.h"
+#include "recent.h"
 
 enum counter {
 #define X(sym, name, text) COUNT_##sym,
@@ -52,6 +53,10 @@ void ledger_set_probed(struct ledger *l, conn_id id, uint32_t pid, const char *c
 
 /* A closed upstream life whose dial failed: no connection, or no TLS handshake. */
 bool ledger_is_dial_error(const struct lifecycle *life);
+
+/* From now on also holds the newest n upstream requests by themselves (recent.h). Once. */
+void ledger_keep_recent(struct ledger *l, size_t n);
+const struct recent *ledger_recent(const struct ledger *l); /* NULL: none are held */
 
 const struct ledger_totals *ledger_totals(const struct ledger *l, enum side side);
 void ledger_set_keep(struct ledger *l, size_t keep);

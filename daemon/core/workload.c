@@ -1,6 +1,7 @@
 #include "workload.h"
 
 #include "idmap.h"
+#include "time_sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -195,30 +196,18 @@ uint32_t workload_origin(struct workload *w, const char *scheme, const char *hos
 
 /* ---- order ---- */
 
-struct place {
-    int64_t at_ns;
-    uint32_t row;
-};
-
-static int compare_places(const void *a, const void *b) {
-    const struct place *x = a, *y = b;
-
-    if (x->at_ns != y->at_ns) return x->at_ns < y->at_ns ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 static void sort_exchanges(struct workload *w) {
     struct workload_exchange *sorted;
-    struct place *places;
+    struct timed *places;
     uint32_t i;
 
     for (i = 1; i < w->n_exchanges && w->exchanges[i - 1].at_ns <= w->exchanges[i].at_ns;) i++;
     if (i >= w->n_exchanges) return;
     places = must_have(malloc(w->n_exchanges * sizeof *places));
     sorted = must_have(malloc(w->n_exchanges * sizeof *sorted));
-    for (i = 0; i < w->n_exchanges; i++) places[i] = (struct place){w->exchanges[i].at_ns, i};
-    qsort(places, w->n_exchanges, sizeof *places, compare_places);
-    for (i = 0; i < w->n_exchanges; i++) sorted[i] = w->exchanges[places[i].row];
+    for (i = 0; i < w->n_exchanges; i++) places[i] = (struct timed){w->exchanges[i].at_ns, i};
+    time_sort(places, w->n_exchanges);
+    for (i = 0; i < w->n_exchanges; i++) sorted[i] = w->exchanges[places[i].what];
     free(places);
     free(w->exchanges);
     w->exchanges = sorted;
@@ -227,7 +216,7 @@ static void sort_exchanges(struct workload *w) {
 
 static void sort_conns(struct workload *w) {
     struct workload_conn *sorted;
-    struct place *places;
+    struct timed *places;
     uint32_t *moved, i;
 
     for (i = 1; i < w->n_conns && w->conns[i - 1].opened_ns <= w->conns[i].opened_ns;) i++;
@@ -235,11 +224,11 @@ static void sort_conns(struct workload *w) {
     places = must_have(malloc(w->n_conns * sizeof *places));
     sorted = must_have(malloc(w->n_conns * sizeof *sorted));
     moved = must_have(malloc(w->n_conns * sizeof *moved));
-    for (i = 0; i < w->n_conns; i++) places[i] = (struct place){w->conns[i].opened_ns, i};
-    qsort(places, w->n_conns, sizeof *places, compare_places);
+    for (i = 0; i < w->n_conns; i++) places[i] = (struct timed){w->conns[i].opened_ns, i};
+    time_sort(places, w->n_conns);
     for (i = 0; i < w->n_conns; i++) {
-        sorted[i] = w->conns[places[i].row];
-        moved[places[i].row] = i;
+        sorted[i] = w->conns[places[i].what];
+        moved[places[i].what] = i;
     }
     for (i = 0; i < w->n_exchanges; i++)
         if (w->exchanges[i].conn < w->n_conns) w->exchanges[i].conn = moved[w->exchanges[i].conn];

@@ -141,6 +141,12 @@ const char *workload_text_of(const struct workload *w, uint32_t text);
  * makes them count from the beginning. seen_ns: until when an open one was watched. False: a limit is reached. */
 bool workload_add_life(struct workload *w, const struct lifecycle *l, int64_t seen_ns);
 
+/* The connection alone. */
+bool workload_add_conn_of(struct workload *w, const struct lifecycle *l);
+
+/* How an exchange ended that was under way when its connection did. */
+enum workload_end workload_end_of(const struct lifecycle *l);
+
 /* So long after `from_ns` was at_ns: 0 where that is before it, WORKLOAD_TIME_MAX at most. */
 int64_t workload_after(int64_t at_ns, int64_t from_ns);
 

@@ -54,8 +54,7 @@ static void body_over(struct reading *r, const struct conn_mark *m, enum workloa
     finish(r, end, m->at_ns);
 }
 
-/* How an exchange that is under way at its connection's end ended. */
-static enum workload_end end_by(const struct lifecycle *l) {
+enum workload_end workload_end_of(const struct lifecycle *l) {
     switch ((enum close_reason)l->close_reason) {
     case REASON_CANCELED:
         return END_CANCELED;
@@ -115,7 +114,7 @@ static bool take(struct reading *r, const struct conn_mark *m) {
         finish(r, END_OPAQUE, m->at_ns);
         break;
     case EV_ENDED:
-        if (x) finish(r, end_by(r->l), m->at_ns);
+        if (x) finish(r, workload_end_of(r->l), m->at_ns);
         break;
     default:
         break;
@@ -185,7 +184,7 @@ static void end_spread(struct reading *r) {
     if (!r->l->closed_ns)
         x->end = r->l->state == LIFE_ACTIVE ? END_OPEN : END_COMPLETE;
     else if (r->l->close_phase != PHASE_IDLE && r->l->close_phase != PHASE_NONE && r->l->close_phase != PHASE_DIALING)
-        x->end = (uint8_t)end_by(r->l);
+        x->end = (uint8_t)workload_end_of(r->l);
     else
         x->status = 200; /* tell_last may say why it was not kept */
 }
@@ -282,14 +281,20 @@ static bool ended_idle(const struct lifecycle *l) {
            (l->close_phase == PHASE_NONE && l->close_by == BY_REMOTE && l->requests == l->responses);
 }
 
-bool workload_add_life(struct workload *w, const struct lifecycle *l, int64_t seen_ns) {
+bool workload_add_conn_of(struct workload *w, const struct lifecycle *l) {
     struct workload_conn *c = workload_add_conn(w);
-    struct reading r = {.w = w, .l = l, .conn = w->n_conns - 1, .now = WORKLOAD_NO};
 
     if (!c) return false;
     fill_conn(w, c, l);
     if (l->key && *l->key->addr) c->origin = workload_origin(w, l->key->scheme, l->key->addr);
-    if (!read_marks(&r, seen_ns)) return false;
+    return true;
+}
+
+bool workload_add_life(struct workload *w, const struct lifecycle *l, int64_t seen_ns) {
+    struct reading r = {.w = w, .l = l, .conn = w->n_conns, .now = WORKLOAD_NO};
+    struct workload_conn *c;
+
+    if (!workload_add_conn_of(w, l) || !read_marks(&r, seen_ns)) return false;
     if (r.now != WORKLOAD_NO) w->exchanges[r.now].end = l->closed_ns ? END_UNKNOWN : END_OPEN;
     tell_last(&r);
     c = &w->conns[r.conn];

@@ -7,6 +7,9 @@
 
 /* What is run, one after the other. The steps of the search are run again and again. */
 enum stage {
+    STAGE_DEMANDS, /* what is made of the workload, in three steps */
+    STAGE_SERVERS,
+    STAGE_OBSERVED,
     STAGE_BASE,    /* the base configuration */
     STAGE_SWEEP,   /* each combination */
     STAGE_LEAST,   /* pools by origin, without limits: no configuration dials less */
@@ -219,8 +222,7 @@ static void begin_run(struct whatif_job *j) {
     case STAGE_ADVISED:
         conf = j->advice.conf;
         break;
-    case STAGE_BASE:
-    case STAGE_OVER:
+    default:
         break;
     }
     j->run = virtual_new(j->d, j->m, &conf);
@@ -289,14 +291,41 @@ static enum stage end_run(struct whatif_job *j) {
     case STAGE_ADVISED:
         j->advice.row = *virtual_row(j->run);
         break;
-    case STAGE_OVER:
+    default:
         break;
     }
     return STAGE_OVER;
 }
 
+/* What all runs share. */
+static void prepare(struct whatif_job *j) {
+    size_t n;
+
+    switch (j->stage++) {
+    case STAGE_DEMANDS:
+        j->d = demands_new(j->w);
+        n = (size_t)j->d->n_splits + 1;
+        j->limits = must_have(calloc(n, sizeof *j->limits));
+        j->each = must_have(calloc(n, sizeof *j->each));
+        j->least = must_have(calloc(n, sizeof *j->least));
+        j->present = must_have(calloc(n, sizeof *j->present));
+        j->advised = must_have(calloc(n, sizeof *j->advised));
+        break;
+    case STAGE_SERVERS:
+        j->m = server_model_new(j->d);
+        break;
+    default:
+        observe(j->d, &j->observed);
+        break;
+    }
+}
+
 bool whatif_job_run(struct whatif_job *j, uint32_t steps) {
     if (j->stage == STAGE_OVER) return false;
+    if (j->stage < STAGE_BASE) {
+        prepare(j);
+        return true;
+    }
     if (!j->run) begin_run(j);
     if (virtual_run(j->run, steps)) return true;
     j->stage = end_run(j);
@@ -320,23 +349,13 @@ unsigned whatif_job_done(const struct whatif_job *j) {
 struct whatif_job *whatif_job_new(struct workload *w, const struct virtual_conf *base, const struct sweep *sweep,
                                   bool advise) {
     struct whatif_job *j = must_have(calloc(1, sizeof *j));
-    size_t n;
 
     j->w = w;
-    j->d = demands_new(w);
-    j->m = server_model_new(j->d);
     j->base = *base;
     j->base.limit_of_split = NULL;
     j->sweep = *sweep;
     j->advise = advise;
     j->rows = must_have(calloc(sweep_combinations(sweep), sizeof *j->rows));
-    observe(j->d, &j->observed);
-    n = (size_t)j->d->n_splits + 1;
-    j->limits = must_have(calloc(n, sizeof *j->limits));
-    j->each = must_have(calloc(n, sizeof *j->each));
-    j->least = must_have(calloc(n, sizeof *j->least));
-    j->present = must_have(calloc(n, sizeof *j->present));
-    j->advised = must_have(calloc(n, sizeof *j->advised));
     j->runs_expected = 1 + (sweep->n ? sweep_combinations(sweep) : 0) + (advise ? RUNS_OF_ADVICE : 0);
     return j;
 }

@@ -1,5 +1,7 @@
 #include "observed.h"
 
+#include "core/time_sort.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,35 +10,31 @@ static void *must_have(void *memory) {
     return memory;
 }
 
-/* Something that changes how many connections there are, or are idle. */
-struct change {
-    int64_t at_ns;
-    int8_t open, idle;
-};
-
-static int compare_changes(const void *a, const void *b) {
-    const struct change *x = a, *y = b;
-
-    if (x->at_ns != y->at_ns) return x->at_ns < y->at_ns ? -1 : 1;
-    return x->open + x->idle - (y->open + y->idle); /* what ends comes before what begins */
-}
+/* Things that change how many connections there are, or are idle. Of one time, what ends comes
+ * before what begins. */
+enum change { CHANGE_CLOSED, CHANGE_IDLE_OVER, CHANGE_OPENED, CHANGE_IDLE };
 
 struct changes {
-    struct change *rows;
-    size_t n;
+    struct timed *rows[2]; /* ends, beginnings */
+    size_t n[2];
 };
 
-static void add(struct changes *c, int64_t at_ns, int open, int idle) {
-    c->rows[c->n++] = (struct change){at_ns, (int8_t)open, (int8_t)idle};
+static void add(struct changes *c, int64_t at_ns, enum change what) {
+    bool begins = what >= CHANGE_OPENED;
+
+    c->rows[begins][c->n[begins]++] = (struct timed){at_ns, what};
 }
 
 static void find_peaks(struct changes *c, struct whatif_row *row) {
+    size_t n[2] = {0, 0};
     int64_t open = 0, idle = 0;
 
-    qsort(c->rows, c->n, sizeof *c->rows, compare_changes);
-    for (size_t i = 0; i < c->n; i++) {
-        open += c->rows[i].open;
-        idle += c->rows[i].idle;
+    for (int i = 0; i < 2; i++) time_sort(c->rows[i], c->n[i]);
+    while (n[1] < c->n[1]) {
+        bool begins = n[0] == c->n[0] || c->rows[1][n[1]].at_ns < c->rows[0][n[0]].at_ns;
+        uint64_t what = c->rows[begins][n[begins]++].what;
+        open += (what == CHANGE_OPENED) - (what == CHANGE_CLOSED);
+        idle += (what == CHANGE_IDLE) - (what == CHANGE_IDLE_OVER);
         if (open > 0 && (uint64_t)open > row->peak_open) row->peak_open = (uint64_t)open;
         if (idle > 0 && (uint64_t)idle > row->peak_idle) row->peak_idle = (uint64_t)idle;
     }
@@ -54,33 +52,28 @@ static void idle_spells(const struct demands *d, struct changes *c) {
         int64_t got = x->at_ns + x->waited_ns;
         if (w->conns[x->conn].side != d->side) continue;
         if (since[x->conn] != NO_TIME && got > since[x->conn]) {
-            add(c, since[x->conn], 0, 1);
-            add(c, got, 0, -1);
+            add(c, since[x->conn], CHANGE_IDLE);
+            add(c, got, CHANGE_IDLE_OVER);
         }
         since[x->conn] = x->end == END_COMPLETE && x->done_ns != NO_TIME ? x->at_ns + x->done_ns : NO_TIME;
     }
     for (uint32_t i = 0; i < w->n_conns; i++) {
         int64_t closed = w->conns[i].closed_ns;
         if (since[i] == NO_TIME || (closed != NO_TIME && closed <= since[i])) continue;
-        add(c, since[i], 0, 1);
-        if (closed != NO_TIME) add(c, closed, 0, -1);
+        add(c, since[i], CHANGE_IDLE);
+        if (closed != NO_TIME) add(c, closed, CHANGE_IDLE_OVER);
     }
     free(since);
 }
 
 /* ---- closes ---- */
 
-static int compare_times(const void *a, const void *b) {
-    const int64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
-static uint64_t peak_time_wait(int64_t *at, size_t n) {
+static uint64_t peak_time_wait(struct timed *at, size_t n) {
     struct time_wait t = {0};
     uint64_t peak;
 
-    qsort(at, n, sizeof *at, compare_times);
-    for (size_t i = 0; i < n; i++) time_wait_add(&t, at[i]);
+    time_sort(at, n);
+    for (size_t i = 0; i < n; i++) time_wait_add(&t, at[i].at_ns);
     peak = t.peak;
     time_wait_free(&t);
     return peak;
@@ -98,8 +91,8 @@ static bool cannot_be_seen(const struct demands *d, uint32_t conn) {
 
 static void count_conns(const struct demands *d, struct changes *c, struct whatif_row *row) {
     const struct workload *w = d->w;
-    int64_t *times[2] = {must_have(malloc(((size_t)w->n_conns + 1) * sizeof **times)),
-                         must_have(malloc(((size_t)w->n_conns + 1) * sizeof **times))};
+    struct timed *times[2] = {must_have(malloc(((size_t)w->n_conns + 1) * sizeof **times)),
+                              must_have(malloc(((size_t)w->n_conns + 1) * sizeof **times))};
     size_t n[2] = {0, 0};
 
     for (uint32_t i = 0; i < w->n_conns; i++) {
@@ -110,12 +103,12 @@ static void count_conns(const struct demands *d, struct changes *c, struct whati
         else
             row->standing++;
         if (k->flags & WCONN_TLS && k->flags & WCONN_OPENED && k->tls_ns != NO_TIME) row->tls_handshakes++;
-        add(c, k->opened_ns, 1, 0);
+        add(c, k->opened_ns, CHANGE_OPENED);
         if (k->closed_ns == NO_TIME) continue;
-        add(c, k->closed_ns, -1, 0);
+        add(c, k->closed_ns, CHANGE_CLOSED);
         row->closes[demands_reason(d, i)]++;
         if (k->close_how != HOW_FIN || k->close_by == BY_NONE) continue;
-        times[k->close_by == BY_REMOTE][n[k->close_by == BY_REMOTE]++] = k->closed_ns;
+        times[k->close_by == BY_REMOTE][n[k->close_by == BY_REMOTE]++] = (struct timed){.at_ns = k->closed_ns};
     }
     row->time_wait_local = peak_time_wait(times[0], n[0]);
     row->time_wait_remote = peak_time_wait(times[1], n[1]);
@@ -142,13 +135,15 @@ static void count_exchanges(const struct demands *d, struct whatif_row *row) {
 }
 
 void observe(const struct demands *d, struct whatif_row *row) {
-    struct changes c = {
-        .rows = must_have(malloc((4 * (size_t)d->w->n_conns + 2 * (size_t)d->w->n_exchanges + 1) * sizeof *c.rows))};
+    size_t room = 2 * (size_t)d->w->n_conns + d->w->n_exchanges + 1;
+    struct changes c = {{must_have(malloc(room * sizeof *c.rows[0])), must_have(malloc(room * sizeof *c.rows[1]))},
+                        {0, 0}};
 
     memset(row, 0, sizeof *row);
     count_conns(d, &c, row);
     idle_spells(d, &c);
     find_peaks(&c, row);
     count_exchanges(d, row);
-    free(c.rows);
+    free(c.rows[0]);
+    free(c.rows[1]);
 }

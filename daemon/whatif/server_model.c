@@ -94,34 +94,54 @@ int64_t server_dial_ns(const struct server_model *m, uint32_t peer, int64_t now,
 
 /* ---- idle timeouts ---- */
 
-/* Idle times at which a server closes by a timer lie close together; those of restarts
- * and limits do not. What is within a tenth of the median, or 100 ms, belongs to it. A close
- * right behind the answer is no timer's. */
-#define TIMER_MIN MSEC(10)
+/* Idle times at which a server closes by a timer lie close together, whenever that was;
+ * those of restarts and limits do not, or they all end at one moment. What is within a
+ * tenth of the median, and some milliseconds, belongs to it. A close right behind the
+ * answer is no timer's. */
+#define TIMER_MIN   MSEC(10)
+#define MOMENT      MSEC(50)
+#define MOMENTS_MIN 2
+
+struct idle_close {
+    int64_t idle_ns, at_ns;
+};
+
+static int compare_idle(const void *a, const void *b) {
+    const struct idle_close *x = a, *y = b;
+    return x->idle_ns < y->idle_ns ? -1 : x->idle_ns > y->idle_ns;
+}
+
 static bool belongs(int64_t idle, int64_t median) {
     int64_t apart = idle > median ? idle - median : median - idle;
 
-    return apart <= MSEC(100) || apart <= median / 10;
+    return apart <= median / 10 + MSEC(10);
 }
 
-static void judge_idle(struct server_facts *f, int64_t *idle, uint32_t n) {
-    int64_t median;
-    uint32_t with = 0;
+/* At how many different moments those in [from, to) came. */
+static uint32_t count_moments(const struct idle_close *closes, uint32_t from, uint32_t to) {
+    int64_t *at = must_have(malloc(((size_t)(to - from) + 1) * sizeof *at));
+    uint32_t n = to > from;
 
-    if (n == 0) return;
-    qsort(idle, n, sizeof *idle, compare_ns);
-    median = idle[n / 2];
-    for (uint32_t i = n; i-- > 0;) {
-        if (!belongs(idle[i], median)) continue;
-        f->idle_shortest_ns = idle[i];
-        with++;
-    }
-    if (with * 2 < n || median < TIMER_MIN) {
-        f->idle_shortest_ns = 0;
-        return;
-    }
+    for (uint32_t i = from; i < to; i++) at[i - from] = closes[i].at_ns;
+    qsort(at, to - from, sizeof *at, compare_ns);
+    for (uint32_t i = 1; i < to - from; i++) n += at[i] - at[i - 1] > MOMENT;
+    free(at);
+    return n;
+}
+
+static void judge_idle(struct server_facts *f, struct idle_close *closes, uint32_t n) {
+    uint32_t from = 0, to = n;
+    int64_t median;
+
+    if (n < MOMENTS_MIN) return;
+    qsort(closes, n, sizeof *closes, compare_idle);
+    median = closes[n / 2].idle_ns;
+    while (!belongs(closes[from].idle_ns, median)) from++;
+    while (!belongs(closes[to - 1].idle_ns, median)) to--;
+    if ((to - from) * 2 < n || median < TIMER_MIN || count_moments(closes, from, to) < MOMENTS_MIN) return;
     f->idle_timeout_ns = median;
-    f->idle_observations = with;
+    f->idle_shortest_ns = closes[from].idle_ns;
+    f->idle_observations = to - from;
 }
 
 /* A pause longer than the timeout that a connection lived through: then it is none. */
@@ -151,13 +171,13 @@ static void doubt_idle(struct server_model *m, const struct demands *d) {
 
 static void learn_idle(struct server_model *m, const struct demands *d) {
     uint32_t *first = first_by_peer(d, demands_closed_idle), n = first[d->n_peers];
-    int64_t *idle = must_have(malloc(((size_t)n + 1) * sizeof *idle));
+    struct idle_close *idle = must_have(malloc(((size_t)n + 1) * sizeof *idle));
     uint32_t *next = must_have(malloc(((size_t)d->n_peers + 1) * sizeof *next));
 
     memcpy(next, first, ((size_t)d->n_peers + 1) * sizeof *next);
     for (uint32_t i = 0; i < d->w->n_conns; i++)
         if (d->conn_peer[i] != WORKLOAD_NO && demands_closed_idle(d, i))
-            idle[next[d->conn_peer[i]]++] = d->w->conns[i].idle_ns;
+            idle[next[d->conn_peer[i]]++] = (struct idle_close){d->w->conns[i].idle_ns, d->w->conns[i].closed_ns};
     for (uint32_t p = 0; p < d->n_peers; p++) judge_idle(&m->facts[p], idle + first[p], first[p + 1] - first[p]);
     free(first);
     free(idle);

@@ -62,7 +62,7 @@ BELOW = {
     "daemon/log": CORE,
     "daemon/record": CORE | {"daemon/whatif"},
     "daemon/io": CORE | {"daemon/log", "daemon/record", "daemon"},
-    "daemon/admin": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon"},
+    "daemon/admin": CORE | {"daemon/whatif", "daemon/log", "daemon/record", "daemon/io", "daemon"},
     "daemon": CORE | {"daemon/log", "daemon/record", "daemon/io", "daemon/admin", "probes/sockdiag"},
     "probes/wire": CORE | {"probes/wire/tbl"},
     "probes/wire/tbl": set(),

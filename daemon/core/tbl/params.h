@@ -110,6 +110,8 @@ X(admin, listen, LISTEN, "127.0.0.1:9128", 0, 16, "host:port, [v6]:port or unix:
 
 /* ledger */
 X(ledger, keep, INT, "65536", 1, 16777216, "records", LIVE, "", "Records of closed connections that are held in memory.")
+X(ledger, keep_requests, INT, "65536", 0, 16777216, "requests", RESTART, "",
+  "The newest requests whose times are held in memory, 48 bytes each, for GET /whatif; 0 holds none.")
 X(ledger, file, STRING, "none", 0, 0, "file", RESTART, "",
   "Where the record of every closed connection is appended as a line of JSON; made with mode 0600, reopened on SIGUSR1.")
 
