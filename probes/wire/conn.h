@@ -264,7 +264,6 @@ void tcp_flush(struct wire *w, struct conn *c); /* gives up waiting: the connect
 void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p);
 void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns); /* its FIN was reached */
 void read_lost(struct wire *w, struct conn *c, unsigned from);               /* more was said, and it cannot be read */
-bool may_begin_message(const struct conn *c, unsigned from, uint64_t n);     /* within the next n bytes of it */
 void read_free(struct wire *w, struct conn *c);
 void keep_bytes(struct dir *d, const uint8_t *data, size_t len); /* behind those in d->head */
 bool looks_like_request(const uint8_t *p, size_t len);

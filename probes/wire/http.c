@@ -142,30 +142,6 @@ void read_lost(struct wire *w, struct conn *c, unsigned from) {
     if (c->dir[from].reading != READ_OPAQUE) lose(w, c, from);
 }
 
-bool may_begin_message(const struct conn *c, unsigned from, uint64_t n) {
-    const struct dir *d = &c->dir[from];
-    bool is_last = from != c->client && c->pending_n <= 1; /* no further answer is due */
-
-    switch ((enum reading)d->reading) {
-    case READ_LENGTH:
-        return d->left < n && !is_last;
-    case READ_CHUNKED:
-        return !is_last;
-    case READ_EOF:
-    case READ_OPAQUE:
-    case READ_TLS:
-    case READ_TLS_LOST:
-        return false;
-    case READ_START:
-    case READ_BETWEEN:
-    case READ_HEAD:
-    case READ_LOOSE_HEAD:
-    case READ_LOST:
-        break;
-    }
-    return true;
-}
-
 static void go_opaque(struct wire *w, struct conn *c) {
     for (unsigned i = 0; i < 2; i++) {
         return_parser(w, c, i);

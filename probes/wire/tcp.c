@@ -165,10 +165,8 @@ void tcp_flush(struct wire *w, struct conn *c) {
         struct dir *d = &c->dir[i];
         uint64_t to = d->sent > d->acked ? d->sent : d->acked;
         if (d->fin_off != NO_OFFSET) to = d->fin_off;
-        if (to > d->next + (d->fin_off == NO_OFFSET))
-            read_lost(w, c, i); /* bytes of which there is no more than their place */
-        else if (d->held && may_begin_message(c, i, d->max_end - d->next))
-            read_lost(w, c, i);
+        if (to > d->next + (d->fin_off == NO_OFFSET && !d->held))
+            read_lost(w, c, i); /* bytes of which there is no more than their place; one alone may be a FIN */
         while (d->held) { /* behind a hole of which nothing proves that it was ever filled */
             struct held *h = d->held;
             d->held = h->next;

@@ -378,6 +378,20 @@ TEST(a_stream_that_is_heard_of_before_its_SYN_begins_where_the_SYN_says) {
     check_one_exchange();
 }
 
+TEST(a_stream_moves_down_to_what_is_heard_of_it) {
+    talk_begin();
+    struct wire_segment syn = segment(CLIENT, TCP_SYN, NULL, 0), syn_ack = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    struct wire_segment ask = segment(CLIENT, TCP_ACK, GET, strlen(GET));
+    struct wire_segment answer = segment(SERVER, TCP_ACK, OK(10) "0123456789", strlen(OK(10)) + 10);
+    struct wire_segment later = segment(SERVER, TCP_ACK, NULL, 0);
+
+    feed(syn), feed(later), feed(answer), feed(syn_ack), feed(ask);
+    ack(CLIENT);
+    close_both();
+    finish();
+    check_one_exchange();
+}
+
 TEST(where_a_stream_begins_is_not_known_without_its_SYN_or_what_came_first) {
     talk_begin();
     feed(segment(CLIENT, TCP_SYN, NULL, 0));
@@ -415,6 +429,28 @@ TEST(what_waits_for_a_FIN_that_is_not_there_was_said_all_the_same) {
     CHECK_EQ(rec->life.requests, 1);
     CHECK_EQ(rec->life.responses, 1);
     CHECK(!KNOWN(KNOW_BYTES_IN)); /* the client's end is not in the capture: when it came is not known */
+}
+
+TEST(what_came_after_a_lost_end_of_the_client_was_not_received) {
+    start();
+    exchange();
+    (void)segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    ack(SERVER); /* of that FIN */
+    say(SERVER, "nobody takes this");
+    finish();
+    CHECK(!KNOWN(KNOW_BYTES_IN) && KNOWN(KNOW_REQUESTS));
+}
+
+TEST(a_segment_behind_a_hole_that_nothing_fills_may_hold_messages) {
+    start();
+    say(CLIENT, GET);
+    lose(SERVER, 1);
+    feed(segment(SERVER, TCP_ACK, "0123456789", 10));
+    t.seq[SERVER] -= 11; /* none of it is acknowledged */
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    CHECK_EQ(rec->evidence.remote.gap_bytes, 0);
+    CHECK(!KNOWN(KNOW_RESPONSES) && KNOWN(KNOW_REQUESTS));
 }
 
 TEST(a_hole_ends_where_the_other_end_spoke) {
