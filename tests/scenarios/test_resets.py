@@ -1,6 +1,7 @@
 """connleak resets: what a real kernel says of real sockets, who it was, and what stays behind (nothing)."""
 
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -16,7 +17,9 @@ import time
 
 import pytest
 
-from rig.subject import DAEMON
+from rig.client import Client
+from rig.origin import Origin, answer, by_path
+from rig.subject import DAEMON, Connleakd
 from rig.wait import until
 from test_schemas import faults, schema
 
@@ -331,6 +334,172 @@ def test_one_record_a_connection_under_load(watch):
     assert len(out.splitlines()) == len(found) >= len(set(made))
     for i, names in enumerate(made):
         assert found[names]["rst_sent"] == (i % 3 == 0), found[names]
+
+
+# ---- a ledger held against it ------------------------------------------------------------------
+
+
+def crosscheck(records, ledger, folder, *options):
+    """(exit code, what crosscheck --json prints, if it is what its schema says)."""
+    paths = [folder / "kernel.jsonl", folder / "ledger.jsonl"]
+    for path, lines in zip(paths, (records, ledger)):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = subprocess.run([CONNLEAK, "crosscheck", "--kernel", paths[0], "--ledger", paths[1], "--json", *options],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout, done.stderr
+    result, rule = json.loads(done.stdout), schema("connleak.crosscheck-1")
+    assert not list(faults(result, rule, rule))[:5]
+    assert result["witness"] == "kernel" and result["captures"] == []
+    return done.returncode, result
+
+
+@pytest.fixture(scope="module")
+def lived():
+    """(what the kernel saw, the daemon's ledger) of connections of many kinds."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    big = answer(b"x" * 1_000_000, length=10**10)
+    script = by_path(small=answer(b"hello"), big=lambda conn, request: conn.send_forever(big), bye=answer(b"bye", fields=["Connection: close"]),
+                     rst=lambda conn, request: (conn.send(answer(b"half", length=1000)), conn.rst()))
+    watch = Watch("--jsonl")
+    subject = Connleakd(max_idle_conns_per_host=1)
+    with Origin(script) as origin:
+        for path in ["small"] * 5 + ["bye", "rst"] * 3:
+            with contextlib.suppress(OSError, Exception):
+                subject.fetch(origin.url(f"/{path}"))
+        with socket.create_connection(("127.0.0.1", origin.port)) as other:  # another program's
+            other.send(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
+            arrived(other)
+        for _ in range(5):
+            client = Client(subject.address)
+            client.ask(origin.url("/big"))
+            client.read_exactly(1000)
+            client.sock.close()
+        both = [Client(subject.address) for _ in range(3)]
+        for client in both:  # three at a time, one may stay idle
+            client.ask(origin.url("/small"))
+        for client in both:
+            client.read_exactly(10)
+            client.sock.close()
+        until(lambda: all(r["state"] in ("closed", "idle") for r in subject.ledger()) and
+              sum(r["early_closes"] or 0 for r in subject.ledger() if r["side"] == "upstream") >= 5,
+              lambda: f"the daemon is done: {subject.ledger()}")
+        ledger = subject.ledger()
+        subject.stop()
+    records = [json.loads(line) for line in watch.end().splitlines()]
+    return records, ledger
+
+
+@traced
+def test_a_ledger_agrees_with_the_kernel(lived, tmp_path):
+    records, ledger = lived
+    code, result = crosscheck(records, ledger, tmp_path)
+    assert code == 0, (result["summary"], result["connections"])
+    assert result["compared"] == len(ledger)
+    assert result["verdicts"]["agree"] + result["verdicts"]["explained"] + result["verdicts"]["incomplete"] == len(ledger)
+    assert result["resets"]["upstream"]["ledger"] >= 2
+    assert result["resets"]["upstream"]["capture"] == result["resets"]["upstream"]["ledger"]
+    assert result["not_compared"]["only_in_capture"]["another_program"] >= 1
+    compared = {name for name, n in result["fields"].items() if n["compared"]}
+    assert compared == {"opened_at", "closed_at", "rst_sent", "rst_received", "close.by", "close.how"}
+
+
+def lies(record):
+    """Copies of a record with one field changed, and that field's name."""
+    def copy():
+        return json.loads(json.dumps(record))
+    for field in ("rst_sent", "rst_received"):
+        lie = copy()
+        lie[field] = not lie[field]
+        yield field, lie
+    lie = copy()
+    lie["close"]["by"] = "remote" if lie["close"]["by"] == "local" else "local"
+    yield "close.by", lie
+    lie = copy()
+    lie["close"]["how"] = "fin" if lie["close"]["how"] == "rst" else "rst"
+    yield "close.how", lie
+    for field in ("opened_at", "closed_at"):
+        lie = copy()
+        at = datetime.datetime.strptime(lie[field], "%Y-%m-%dT%H:%M:%S.%fZ") + datetime.timedelta(milliseconds=-700 if field == "opened_at" else 700)
+        lie[field] = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        yield field, lie
+
+
+@traced
+def test_each_lie_is_named_with_the_event_that_shows_it(lived, tmp_path):
+    records, ledger = lived
+    _, honest = crosscheck(records, ledger, tmp_path)
+    doubtful = {c["id"] for c in honest["connections"]}
+    kinds = {}
+    for r in ledger:
+        if r["side"] == "upstream" and r["state"] == "closed" and r["id"] not in doubtful:
+            kinds.setdefault((r["close"]["by"], r["close"]["how"]), r)
+    assert {("local", "rst"), ("local", "fin"), ("remote", "rst")} <= set(kinds)
+    for record in kinds.values():
+        for field, lie in lies(record):
+            code, result = crosscheck(records, [lie if r["id"] == lie["id"] else r for r in ledger], tmp_path)
+            assert code == 3, (field, record)
+            (wrong,) = [c for c in result["connections"] if c["verdict"] == "disagree"]
+            assert wrong["id"] == record["id"]
+            told = {f["field"]: f for f in wrong["fields"] if f["cause"] is None}
+            assert set(told) == {field}
+            assert told[field]["packet"] > 0
+            assert told[field]["ledger"] != told[field]["capture"]
+
+
+@traced
+def test_a_record_that_one_side_lacks(lived, tmp_path):
+    records, ledger = lived
+    gone = next(r for r in ledger if r["side"] == "upstream" and (r["close"]["by"], r["close"]["how"]) == ("local", "rst"))
+    code, result = crosscheck(records, [r for r in ledger if r is not gone], tmp_path)
+    assert (code, result["verdicts"]["only_in_capture"]) == (3, 1), (gone, result["not_compared"])
+    flow = {gone["local"], gone["remote"]}
+    rest = [r for r in records if {r["local"], r["remote"]} != flow]
+    code, result = crosscheck(rest, ledger, tmp_path, "--slack", "1ms")  # all this took less than a second
+    assert (code, result["verdicts"]["only_in_ledger"]) == (3, 1), result["not_compared"]
+
+
+@traced
+def test_what_the_kernel_cannot_tell_is_not_held_against_the_ledger(lived, tmp_path):
+    records, ledger = lived
+    mute = [dict(r, rst_sent=None, rst_received=None) for r in records]
+    code, result = crosscheck(mute, [dict(r, rst_sent=False, rst_received=False) for r in ledger], tmp_path)
+    assert (code, result["fields"]["rst_sent"]["compared"], result["fields"]["rst_received"]["compared"]) == (0, 0, 0)
+    assert result["fields"]["close.by"]["compared"]
+    code, result = crosscheck([dict(r, close=dict(r["close"], by=None, how=None)) for r in records], ledger, tmp_path)
+    assert (code, result["fields"]["close.by"]["compared"]) == (0, 0)
+
+
+@traced
+def test_who_had_connected_is_the_ledger_s_to_say_where_the_kernel_guesses(lived, tmp_path):
+    records, ledger = lived
+
+    def turned(r):
+        evidence = dict(r["evidence"], roles_by="assumed", local=r["evidence"]["remote"], remote=r["evidence"]["local"])
+        by = {"local": "remote", "remote": "local"}.get(r["close"]["by"], r["close"]["by"])
+        return dict(r, local=r["remote"], remote=r["local"], rst_sent=r["rst_received"], rst_received=r["rst_sent"], evidence=evidence,
+                    close=dict(r["close"], by=by))
+    code, result = crosscheck([turned(r) for r in records], ledger, tmp_path)
+    assert code == 0, (result["summary"], result["connections"])
+    assert result["compared"] == len(ledger)
+
+
+@pytest.mark.parametrize("line, expected", [
+    ('{"schema":"connleak.conn/1","id":"c-1","observer":"capture","side":"client","state":"open"}',
+     'line 1: observer: expected "kernel": what connleak resets --jsonl prints'),
+    ('{"schema":"connleak.conn/1","id":"c-1","observer":"kernel","side":"client","state":"open","evidence":{"local":1}}',
+     "line 1: evidence.local: expected an object"),
+    ('{"schema":"connleak.conn/1","id":"c-1","observer":"kernel","side":"client","state":"open"}',
+     "line 1: evidence: expected what the kernel showed, found nothing"),
+    ("no JSON", "line 1: column 2: not JSON: "),
+])
+def test_records_that_are_no_kernel_s(tmp_path, line, expected):
+    (tmp_path / "k").write_text(line + "\n")
+    (tmp_path / "l").write_text("")
+    done = subprocess.run([CONNLEAK, "crosscheck", "--kernel", tmp_path / "k", "--ledger", tmp_path / "l"], capture_output=True, text=True,
+                          timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"connleak crosscheck: {tmp_path}/k: {expected}")
 
 
 # ---- nothing stays behind ----------------------------------------------------------------------
