@@ -29,7 +29,8 @@ class Job:
         self.host = f"127.66.{number // 250}.{number % 250 + 1}"   # the origin listens on all of 127/8
         self.begins = 16000   # within so many ms: two processors shall not be a queue
         if size == "5M":   # as few as show it, and not all at once: gigabytes pass as it is
-            self.rounds, self.pause = ([1] * 4, 1300) if at_once == 1 else ([8, 4 if variant == "idle_cap" else 2], 4000)
+            dials_again = variant in ("idle_cap", "new_client", "process")
+            self.rounds, self.pause = ([1] * 4, 1300) if at_once == 1 else ([8, 4 if dials_again else 2], 4000)
             self.begins = 24000
             if variant == "keep":   # the buffers of two kernels are to be full before the next one is opened
                 self.begins, self.pause = 2000, self.pause * 4
