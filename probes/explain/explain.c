@@ -339,7 +339,9 @@ static void measure(enum word_group g, const struct word *w, void *arg) {
 static int unknown(const char *text) {
     struct nearest near = {.text = text};
     each_word(measure, &near);
-    fprintf(stderr, "connleak explain: %.200s: no such word", text);
+    fputs("connleak explain: ", stderr);
+    for (size_t i = 0; text[i] && i < 200; i++) fputc(iscntrl((unsigned char)text[i]) ? '?' : text[i], stderr);
+    fputs(": no such word", stderr);
     for (size_t i = 0; i < near.n; i++) fprintf(stderr, "%s%s", i ? ", " : "; near it: ", near.found[i].name);
     fputs("; connleak explain lists all\n", stderr);
     return EXIT_USAGE;

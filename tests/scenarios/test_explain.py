@@ -153,7 +153,7 @@ def test_the_nearest_words_are_named():
     assert "body_not_closed" in explain("leak", code=2)
 
 
-@pytest.mark.parametrize("argv", [("no such thing at all",), ("",), (" ",), ("x" * 100000,), ("%s%n",), ("--client", "cobol", "idle"), ("--client",), ("--nosuch",)])
+@pytest.mark.parametrize("argv", [("no such thing at all",), ("",), (" ",), ("x" * 100000,), ("%s%n",), ("a\nb\033[31m",), ("--client", "cobol", "idle"), ("--client",), ("--nosuch",)])
 def test_what_is_no_word_is_one_line_and_exit_2(argv):
     said = explain(*argv, code=2)
     assert said.startswith("connleak explain: ") and said.count("\n") == 1 and len(said) < 600
