@@ -17,23 +17,22 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char usage_text[] =
-    "usage: connleak sockets [--pid PID|--port PORT] [--watch D] [--json]\n"
-    "\n"
-    "TCP connections of this machine: what lies unread in which, and whose it is. A\n"
-    "row each, the worst first, with what it waits for and a verdict in words.\n"
-    "\n"
-    "  --pid PID     only those that this process has open; if it is in another\n"
-    "                network namespace (a container), sockets are looked for there\n"
-    "  --port PORT   only those to or from this port; the kernel selects\n"
-    "  --watch D     look again every D (1s, 250ms, ...) until interrupted; times\n"
-    "                then run from when nothing was read any more, and not from the\n"
-    "                last byte's arrival, which is what the kernel remembers\n"
-    "  --json        one object, connleak.sockets/1; with --watch, a line each round\n"
-    "\n"
-    "Recv-Q, Send-Q: bytes received and not read; bytes written and not acknowledged.\n"
-    "To see processes of other users takes root (or CAP_SYS_PTRACE).\n"
-    "Exit code: 0 fine, 2 usage or input, 1 failed while running.\n";
+static const char usage_text[] = "usage: connleak sockets [--pid PID|--port PORT] [--watch D] [--json]\n"
+                                 "\n"
+                                 "TCP connections of this machine: what lies unread in which, and whose it is. A\n"
+                                 "row each, the worst first, with what it waits for and a verdict in words.\n"
+                                 "\n"
+                                 "  --pid PID     only those that this process has open; if it is in another\n"
+                                 "                network namespace (a container), sockets are looked for there\n"
+                                 "  --port PORT   only those to or from this port; the kernel selects\n"
+                                 "  --watch D     look again every D (1s, 250ms, ...) until interrupted; times\n"
+                                 "                then run from when nothing was read any more, and not from the\n"
+                                 "                last byte's arrival, which is what the kernel remembers\n"
+                                 "  --json        one object, connleak.sockets/1; with --watch, a line each round\n"
+                                 "\n"
+                                 "Recv-Q, Send-Q: bytes received and not read; bytes written and not acknowledged.\n"
+                                 "To see processes of other users takes root (or CAP_SYS_PTRACE).\n"
+                                 "Exit code: 0 fine, 2 usage or input, 1 failed while running.\n";
 
 #define WATCH_LEAST MSEC(10)
 #define SWEEP_STEP  1024

@@ -125,7 +125,7 @@ static void add_span(struct text *t, int64_t ns) {
     int64_t s = ns / SEC(1);
 
     if (ns < SEC(10))
-        add(t, "%.1f s", (double)(ns / MSEC(100)) / 10);
+        add(t, "%" PRId64 ".%" PRId64 " s", s, ns % SEC(1) / MSEC(100));
     else if (s < 120)
         add(t, "%" PRId64 " s", s);
     else if (s < 7200)
