@@ -55,7 +55,6 @@ void owner_cgroup(const char *text, char out[OWNER_CGROUP_MAX]) {
         len = end - (size_t)(path - line);
         bool unified = !strncmp(line, "0::", 3);
         if (unified ? len > 1 || best_len == 0 : best_len <= 1) best = path, best_len = len;
-        if (unified && len > 1) break;
     }
     if (best_len >= OWNER_CGROUP_MAX) best_len = OWNER_CGROUP_MAX - 1;
     memcpy(out, best, best_len);

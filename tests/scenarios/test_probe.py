@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from rig.origin import always, answer
+from rig.origin import always, answer, by_path
 from rig.subject import DAEMON
 from rig.wait import until
 
@@ -109,6 +109,14 @@ def wakeups(subject):
         return int(next(line for line in status if line.startswith("voluntary")).split()[1])
 
 
+def wait_at_rest(subject):
+    def quiet():
+        before = wakeups(subject)
+        time.sleep(1.5)
+        return wakeups(subject) == before
+    until(quiet, "a second and a half without a wakeup", timeout=30)
+
+
 def test_healthy_clients_are_not_looked_at(daemon, serve):
     origin = serve(always(answer(b"x" * 5000)))
     subject = daemon(settings=SUSPECT)
@@ -119,14 +127,20 @@ def test_healthy_clients_are_not_looked_at(daemon, serve):
     time.sleep(2.5)  # two rounds, in which nothing is to be seen
     assert all(c["client"]["recv_q"] is None and c["client"]["pid"] is None for c in downstream(subject))
 
-    # And in the end there are no rounds any more.
-    def quiet():
-        before = wakeups(subject)
-        time.sleep(1.5)
-        return wakeups(subject) == before
-    until(quiet, "a second and a half without a wakeup", timeout=30)
+    wait_at_rest(subject)  # and in the end there are no rounds any more
     for client in clients:
         client.close()
+
+
+def test_one_that_gets_stuck_when_the_probe_rests(daemon, serve):
+    origin = serve(by_path(small=answer(b"x"), large=answer(b"x" * (8 << 20))))
+    subject = daemon(settings=SUSPECT)
+    client = subject.client()
+    assert client.ask(origin.url("/small")).response().complete
+    wait_at_rest(subject)
+    client.ask(origin.url("/large"))
+    assert probed(subject, 1)[0]["client"]["pid"] in (os.getpid(), None)
+    client.close()
 
 
 def test_off_looks_at_nothing(daemon, serve, holder):

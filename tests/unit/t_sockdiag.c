@@ -263,6 +263,14 @@ TEST(what_is_cut_or_lies_about_its_length_is_bad) {
     CHECK_EQ(sockdiag_next(&r, &row), SOCKDIAG_ROW);
     CHECK_EQ(row.recv_q, 1);
     CHECK_EQ(row.snd_wnd, SOCK_UNKNOWN);
+
+    /* The same of the very attribute that is wanted: four bytes beyond the message. */
+    a.len = 0;
+    add_row(&a, &m, &info, sizeof info);
+    ((struct nlattr *)(a.bytes + a.len - sizeof info - sizeof(struct nlattr)))->nla_len += 4;
+    r = reader(&a);
+    CHECK_EQ(sockdiag_next(&r, &row), SOCKDIAG_ROW);
+    CHECK_EQ(row.snd_wnd, SOCK_UNKNOWN);
 }
 
 /* ---- verdicts ---- */
@@ -486,6 +494,7 @@ TEST(cgroups_of_both_versions) {
     CHECK_STR(cgroup_of("0::/kubepods/pod1/c2\n"), "/kubepods/pod1/c2");
     CHECK_STR(cgroup_of("12:memory:/docker/ab\n1:name=systemd:/docker/ab\n0::/\n"), "/docker/ab");
     CHECK_STR(cgroup_of("12:cpu:/\n4:memory:/x\n"), "/x");
+    CHECK_STR(cgroup_of("0::/x\n1:name=systemd:/y\n"), "/x");
     CHECK_STR(cgroup_of("1:name=systemd:/a\n0::/b"), "/b");
     CHECK_STR(cgroup_of("0::/\n"), "/");
     CHECK_STR(cgroup_of(""), "");
