@@ -60,9 +60,11 @@ X(EARLY_BODY_CLOSE, CURL,
   "with -I for the head alone, with -r for a part, or let the pipe read to the end.")
 X(EARLY_BODY_CLOSE, WGET,
   "wget gives up a body when the reader of -O - goes away. Use --spider to ask whether something is there.")
+
 X(RST_UNREAD_DATA, UNKNOWN,
   "Read what was received before closing the socket. Where a whole process ends with responses open, let it finish "
   "or cancel its requests first; see early_body_close and body_not_closed for which of the two it is.")
+
 X(BODY_NOT_CLOSED, UNKNOWN,
   "Close every response on every path, and read it first; a response kept in a variable, a channel or a cache keeps "
   "its connection. Which status it happens on is in by_status: it is mostly the error path.")
@@ -112,20 +114,23 @@ X(BODY_NOT_CLOSED, DOTNET,
 X(BODY_NOT_CLOSED, CURL,
   "The reader of curl's output has stopped reading, so curl waits with the rest: see what it pipes into, or set "
   "--max-time.")
+
 X(IDLE_CAP_CHURN, UNKNOWN,
   "Let the client keep as many idle connections per host as requests run at a time; 'sufficient' in the evidence is "
   "the limit that would have been enough.")
 X(IDLE_CAP_CHURN, GO,
   "Set Transport.MaxIdleConnsPerHost (2 unless set) to the number of requests that run at a time, MaxIdleConns (100 "
   "in DefaultTransport) to the sum over all hosts; begin with http.DefaultTransport.(*http.Transport).Clone().")
-X(IDLE_CAP_CHURN, JDK, "jdk.httpclient.connectionPoolSize is set too low; its default, 0, keeps all idle connections.")
+X(IDLE_CAP_CHURN, JDK,
+  "jdk.httpclient.connectionPoolSize is set too low; its default, 0, keeps all idle connections.")
 X(IDLE_CAP_CHURN, APACHE,
   "Raise setMaxConnPerRoute (4.x: 2, 5.x: 5) and setMaxConnTotal (4.x: 20, 5.x: 25): at the total, idle connections "
   "to other hosts are closed.")
 X(IDLE_CAP_CHURN, OKHTTP,
   "OkHttpClient.Builder.connectionPool(new ConnectionPool(n, 5, TimeUnit.MINUTES)): five idle connections are kept "
   "unless set, over all hosts.")
-X(IDLE_CAP_CHURN, JDK_URL, "-Dhttp.maxConnections=n: five idle connections per host are kept unless set.")
+X(IDLE_CAP_CHURN, JDK_URL,
+  "-Dhttp.maxConnections=n: five idle connections per host are kept unless set.")
 X(IDLE_CAP_CHURN, REQUESTS,
   "session.mount('https://', HTTPAdapter(pool_maxsize=n)), and the same for 'http://': ten are kept per host unless "
   "set. urllib3 logs \"Connection pool is full, discarding connection\" each time.")
@@ -138,6 +143,7 @@ X(IDLE_CAP_CHURN, NODE,
   "new http.Agent({keepAlive: true, maxFreeSockets: n}): 256 free sockets per host are kept unless set.")
 X(IDLE_CAP_CHURN, AXIOS,
   "axios.create({httpAgent: new http.Agent({keepAlive: true, maxFreeSockets: n})}), and httpsAgent likewise.")
+
 X(TRANSPORT_PER_REQUEST, UNKNOWN,
   "Make one client (session, transport, agent) when the program starts, and use it for all requests; it is the "
   "pool.")
@@ -156,7 +162,8 @@ X(TRANSPORT_PER_REQUEST, JDK_URL,
   "Do not call disconnect(): it closes the connection, which would have gone back to the pool of the JVM.")
 X(TRANSPORT_PER_REQUEST, REQUESTS,
   "One requests.Session() for all requests: requests.get() and its like make a session for each call and close it.")
-X(TRANSPORT_PER_REQUEST, URLLIB3, "One PoolManager for the whole program.")
+X(TRANSPORT_PER_REQUEST, URLLIB3,
+  "One PoolManager for the whole program.")
 X(TRANSPORT_PER_REQUEST, HTTPX,
   "One httpx.Client() (AsyncClient) for all requests: httpx.get() and its like make a client for each call and "
   "close it.")
@@ -179,9 +186,11 @@ X(TRANSPORT_PER_REQUEST, DOTNET,
   "One static HttpClient with SocketsHttpHandler.PooledConnectionLifetime set, or IHttpClientFactory: a new "
   "HttpClient for each request makes a pool for each, and Dispose() closes it.")
 X(TRANSPORT_PER_REQUEST, CURL,
-  "Each call of curl is a client of its own. Give one call several URLs (curl -Z URL URL ..., --next, -K file), or "
-  "use libcurl with one handle.")
-X(TRANSPORT_PER_REQUEST, WGET, "Each call of wget is a client of its own: give one call all URLs, or a list with -i.")
+  "Each call of curl is a client of its own. Give one call several URLs (curl URL URL ..., --next, -K file), "
+  "without -Z, which opens several connections at a time; or use libcurl with one handle.")
+X(TRANSPORT_PER_REQUEST, WGET,
+  "Each call of wget is a client of its own: give one call all URLs, or a list with -i.")
+
 X(KEEPALIVES_DISABLED, UNKNOWN,
   "Find what sets Connection: close: an option of the client, a header in a list of defaults, or a proxy in between "
   "(nginx: proxy_http_version 1.1 and proxy_set_header Connection \"\").")
@@ -192,12 +201,16 @@ X(KEEPALIVES_DISABLED, JDK,
   "Connection is a restricted header: something allows it with jdk.httpclient.allowRestrictedHeaders and sets it.")
 X(KEEPALIVES_DISABLED, APACHE,
   "A header Connection: close, or setConnectionReuseStrategy with a strategy that never reuses: take it out.")
-X(KEEPALIVES_DISABLED, OKHTTP, "A header or an interceptor sets Connection: close: take it out.")
+X(KEEPALIVES_DISABLED, OKHTTP,
+  "A header or an interceptor sets Connection: close: take it out.")
 X(KEEPALIVES_DISABLED, JDK_URL,
   "-Dhttp.keepAlive=false, or setRequestProperty(\"Connection\", \"close\"): take it out.")
-X(KEEPALIVES_DISABLED, REQUESTS, "headers={'Connection': 'close'}, in a call or in session.headers: take it out.")
-X(KEEPALIVES_DISABLED, HTTPX, "headers={'Connection': 'close'}, in a call or in the client: take it out.")
-X(KEEPALIVES_DISABLED, AIOHTTP, "headers={'Connection': 'close'}, in a call or in the session: take it out.")
+X(KEEPALIVES_DISABLED, REQUESTS,
+  "headers={'Connection': 'close'}, in a call or in session.headers: take it out.")
+X(KEEPALIVES_DISABLED, HTTPX,
+  "headers={'Connection': 'close'}, in a call or in the client: take it out.")
+X(KEEPALIVES_DISABLED, AIOHTTP,
+  "headers={'Connection': 'close'}, in a call or in the session: take it out.")
 X(KEEPALIVES_DISABLED, URLLIB,
   "urllib.request says Connection: close on every request, and cannot do otherwise: use http.client, urllib3 or "
   "requests.Session.")
@@ -211,23 +224,32 @@ X(KEEPALIVES_DISABLED, AXIOS,
   "Connection: close.")
 X(KEEPALIVES_DISABLED, DOTNET,
   "request.Headers.ConnectionClose = true, or DefaultRequestHeaders.ConnectionClose: take it out.")
-X(KEEPALIVES_DISABLED, CURL, "-H 'Connection: close' or -0 (HTTP/1.0), in the call or in .curlrc: take it out.")
-X(KEEPALIVES_DISABLED, WGET, "--no-http-keep-alive, in the call or as http_keep_alive = off in .wgetrc: take it out.")
-X(KEEPALIVES_DISABLED, AB, "Give ab the option -k.")
+X(KEEPALIVES_DISABLED, CURL,
+  "-H 'Connection: close' or -0 (HTTP/1.0), in the call or in .curlrc: take it out.")
+X(KEEPALIVES_DISABLED, WGET,
+  "--no-http-keep-alive, in the call or as http_keep_alive = off in .wgetrc: take it out.")
+X(KEEPALIVES_DISABLED, AB,
+  "Give ab the option -k.")
+
 X(SERVER_DISABLES_KEEPALIVE, UNKNOWN,
   "To the server's owner: keep-alive is off, or every answer asks for a close. nginx: keepalive_timeout 0; Apache "
   "httpd: KeepAlive Off; Node: server.keepAliveTimeout, or a handler that sets Connection: close; Go: "
   "Server.SetKeepAlivesEnabled(false); gunicorn: sync workers never keep one, gthread does. A balancer in between "
   "may be the one that says it.")
+
 X(SERVER_LIMITS_REQUESTS, UNKNOWN,
   "To the server's owner: raise the number of requests per connection. nginx: keepalive_requests (1000; before "
   "1.19.10: 100); Apache httpd: MaxKeepAliveRequests (100); Tomcat: maxKeepAliveRequests (100); Envoy: "
   "max_requests_per_connection. A large number is harmless and lets balancers move clients on.")
+
 X(HTTP10_NO_KEEPALIVE, UNKNOWN,
   "Let both ends speak HTTP/1.1. A proxy in between is often the one that does not: nginx before 1.29.7 asks its "
   "upstreams with HTTP/1.0 unless proxy_http_version 1.1 and proxy_set_header Connection \"\" are set.")
-X(HTTP10_NO_KEEPALIVE, CURL, "-0 or --http1.0, in the call or in .curlrc: take it out.")
-X(HTTP10_NO_KEEPALIVE, AB, "ab speaks HTTP/1.0: give it the option -k.")
+X(HTTP10_NO_KEEPALIVE, CURL,
+  "-0 or --http1.0, in the call or in .curlrc: take it out.")
+X(HTTP10_NO_KEEPALIVE, AB,
+  "ab speaks HTTP/1.0: give it the option -k.")
+
 X(SERVER_CLOSES_IDLE, UNKNOWN,
   "Set the client's idle timeout below the server's, as learned (idle_timeout_ms), so that the client closes first. "
   "Or, to the server's owner, raise it above the client's: nginx keepalive_timeout (75 s), Node "
@@ -274,14 +296,17 @@ X(SERVER_CLOSES_IDLE, AXIOS,
 X(SERVER_CLOSES_IDLE, DOTNET,
   "SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute; before .NET 6: 2) below the server's timeout as "
   "learned, or raise the server's.")
+
 X(SERVER_RESETS_IDLE, UNKNOWN,
   "Something on the way forgets idle connections: a firewall, NAT or balancer (AWS NLB: 350 s, Azure: 4 min), or "
   "the server resets them on purpose. Set the client's idle timeout below the time as learned (idle_timeout_ms), or "
   "TCP keep-alive probes that come sooner.")
+
 X(STALE_REUSE_RACE, UNKNOWN,
   "Set the client's idle timeout some seconds below the server's, so that the client closes first; to send again is "
   "safe for idempotent requests only. The server's owner may raise its keep-alive timeout instead: see "
   "server_closes_idle.")
+
 X(SLOW_READER, UNKNOWN,
   "Find what the client does between its reads: a slow disk or pipe, a lock, one thread for all. Read into memory "
   "first, or ask for less at a time (Range, pages).")
@@ -291,34 +316,42 @@ X(SLOW_READER, GO,
 X(SLOW_READER, NODE,
   "The stream is paused, or what it is piped into is slow: response.resume(), or see where 'drain' is waited for; a "
   "busy event loop does not read either.")
-X(SLOW_READER, CURL, "--limit-rate, or a slow reader of curl's output: see what it pipes into.")
+X(SLOW_READER, CURL,
+  "--limit-rate, or a slow reader of curl's output: see what it pipes into.")
+
 X(POOL_WAIT, UNKNOWN,
-  "Raise the limit of connections to what 'sufficient' says, or find out why each is held so long: a slow server, "
-  "or bodies that are not closed (body_not_closed).")
+  "Raise the limit of connections to the number of requests that run at a time, or find out why each is held so "
+  "long: a slow server, or bodies that are not closed (body_not_closed).")
 X(POOL_WAIT, GO,
-  "Transport.MaxConnsPerHost: raise it to what 'sufficient' says; 0 is no limit. One body that is never closed "
-  "takes a place for ever.")
+  "Transport.MaxConnsPerHost: raise it to the number of requests that run at a time; 0 is no limit. One body that "
+  "is never closed takes a place for ever.")
 X(POOL_WAIT, APACHE,
-  "Raise setMaxConnPerRoute (4.x: 2, 5.x: 5) and setMaxConnTotal (4.x: 20, 5.x: 25) to what 'sufficient' says; a "
-  "response that is not closed takes a place for ever.")
+  "Raise setMaxConnPerRoute (4.x: 2, 5.x: 5) and setMaxConnTotal (4.x: 20, 5.x: 25) to the number of requests that "
+  "run at a time; a response that is not closed takes a place for ever.")
 X(POOL_WAIT, OKHTTP,
   "client.dispatcher().setMaxRequestsPerHost(n): five asynchronous calls per host run at a time unless set.")
-X(POOL_WAIT, REQUESTS, "HTTPAdapter(pool_maxsize=n, pool_block=True): raise n to what 'sufficient' says.")
-X(POOL_WAIT, URLLIB3, "PoolManager(maxsize=n, block=True): raise n to what 'sufficient' says.")
+X(POOL_WAIT, REQUESTS,
+  "HTTPAdapter(pool_maxsize=n, pool_block=True): raise n to the number of requests that run at a time.")
+X(POOL_WAIT, URLLIB3,
+  "PoolManager(maxsize=n, block=True): raise n to the number of requests that run at a time.")
 X(POOL_WAIT, HTTPX,
   "httpx.Limits(max_connections=n) (100 unless set): raise it; a stream that is not closed takes a place, and "
   "PoolTimeout is what others see.")
 X(POOL_WAIT, AIOHTTP,
   "TCPConnector(limit=n, limit_per_host=m) (100 and no limit unless set): raise them; a response that is not "
   "released takes a place.")
-X(POOL_WAIT, NODE, "maxSockets of the http.Agent (no limit unless set): raise it to what 'sufficient' says.")
+X(POOL_WAIT, NODE,
+  "maxSockets of the http.Agent (no limit unless set): raise it to the number of requests that run at a time.")
 X(POOL_WAIT, UNDICI,
-  "connections of the Agent or Pool (no limit unless set): raise it to what 'sufficient' says; a body that is not "
-  "read takes a place.")
-X(POOL_WAIT, AXIOS, "maxSockets of httpAgent and httpsAgent (no limit unless set): raise it to what 'sufficient' says.")
+  "connections of the Agent or Pool (no limit unless set): raise it to the number of requests that run at a time; a "
+  "body that is not read takes a place.")
+X(POOL_WAIT, AXIOS,
+  "maxSockets of httpAgent and httpsAgent (no limit unless set): raise it to the number of requests that run at a "
+  "time.")
 X(POOL_WAIT, DOTNET,
-  "SocketsHttpHandler.MaxConnectionsPerServer (no limit unless set; ServicePointManager's is 2): raise it to what "
-  "'sufficient' says.")
+  "SocketsHttpHandler.MaxConnectionsPerServer (no limit unless set; ServicePointManager's is 2): raise it to the "
+  "number of requests that run at a time.")
+
 X(REQUEST_TIMEOUT, UNKNOWN,
   "Compare the client's timeout with the time that the server takes: 'waited_ms' is how long the last one had "
   "waited. Raise the one or mend the other; what was given up has to be dialed again.")
@@ -327,15 +360,19 @@ X(REQUEST_TIMEOUT, GO,
   "dial, the wait for a connection and the body, too.")
 X(REQUEST_TIMEOUT, CURL,
   "--max-time ended it, which counts the whole transfer; --connect-timeout counts the dial alone.")
+
 X(TRUNCATED_RESPONSE, UNKNOWN,
   "To the server's owner: look for a crash, a restart, a worker killed at a time limit, or a Content-Length that is "
   "too large (computed before compression, say). A proxy in between may have run into its own timeout.")
+
 X(EXCESS_RESPONSE_BYTES, UNKNOWN,
   "To the server's owner: Content-Length is smaller than the body: counted in characters instead of bytes, or "
   "before a filter that makes it longer; or a body was sent after HEAD, 204 or 304.")
+
 X(UNSOLICITED_RESPONSE, UNKNOWN,
   "To the server's owner: a server that says 408 before it closes an idle connection should close without; a server "
   "that answers twice has a handler that writes behind its end. Keep the client's idle timeout below the server's.")
+
 X(EARLY_ERROR_RESPONSE, UNKNOWN,
   "To the server's owner: read the rest of a refused request, for some time at least, before closing (nginx: "
   "lingering_close). To the client's: send Expect: 100-continue with large bodies, so that a refusal comes before "
@@ -343,26 +380,32 @@ X(EARLY_ERROR_RESPONSE, UNKNOWN,
 X(EARLY_ERROR_RESPONSE, GO,
   "Set Expect: 100-continue in the request's header and Transport.ExpectContinueTimeout, so that a refusal comes "
   "before the body.")
+
 X(CONNECTION_REFUSED, UNKNOWN,
   "See whether the server listens at that address and port (ss -ltn), whether its queue is full, and whether the "
   "name leads to the right machine.")
+
 X(DIAL_FAILURES, UNKNOWN,
   "Names not found: the resolver or the name; timed out: a route, a firewall, or a server whose queue is full; TLS: "
   "the certificate, its authority, or a port that does not speak TLS. The log has the text of each.")
+
 X(DIAL_STORM, UNKNOWN,
   "Mend what dials: the findings beside this one say why connections are not reused. Until then: a wider "
   "net.ipv4.ip_local_port_range, net.ipv4.tcp_tw_reuse=1, and more than one address of the server.")
+
 X(TUNNEL_CHURN, UNKNOWN,
   "Keep TLS connections through the proxy open and reuse them: one client for all requests, bodies read to their "
   "end, and an idle limit as large as the number of requests that run at a time.")
 X(TUNNEL_CHURN, GO,
   "One http.Client for all requests; bodies read to their end and closed; Transport.MaxIdleConnsPerHost (2 unless "
   "set) as large as the number of requests that run at a time.")
-X(TUNNEL_CHURN, REQUESTS, "One requests.Session() for all requests, with HTTPAdapter(pool_maxsize=n).")
+X(TUNNEL_CHURN, REQUESTS,
+  "One requests.Session() for all requests, with HTTPAdapter(pool_maxsize=n).")
 X(TUNNEL_CHURN, HTTPX,
   "One httpx.Client() for all requests; its idle connections go after 5 s unless Limits(keepalive_expiry=...) says "
   "otherwise.")
 X(TUNNEL_CHURN, NODE,
   "An agent for the proxy that keeps connections (keepAlive: true): many proxy agents open a tunnel for each "
   "request.")
-X(TUNNEL_CHURN, CURL, "Each call of curl opens a tunnel of its own: give one call several URLs.")
+X(TUNNEL_CHURN, CURL,
+  "Each call of curl opens a tunnel of its own: give one call several URLs.")

@@ -48,6 +48,7 @@ X("Go", "certificate signed by unknown authority", "tls_error upstream_ca",
   "No authority that is trusted here has signed the server's certificate.")
 X("Go", "proxyconnect tcp", "dial_failures",
   "The proxy itself, or its CONNECT, failed; the rest of the message says how.")
+
 X("libc", "connection reset by peer", "read_error server_resets_idle rst_unread_data",
   "A RST came (ECONNRESET). Who sends one: a kernel whose program closed a socket with bytes unread, or is gone; a "
   "firewall or balancer that had forgotten the connection.")
@@ -65,6 +66,7 @@ X("libc", "too many open files", "body_not_closed transport_per_request",
   "puts it off.")
 X("libc", "cannot assign requested address", "dial_storm idle_cap_churn early_body_close",
   "There is no local port left for a new connection (EADDRNOTAVAIL): too many dials, whose ports wait in TIME_WAIT.")
+
 X("Python", "Connection pool is full, discarding connection", "idle_cap_churn",
   "urllib3, and requests with it: more requests ran at a time than pool_maxsize keeps connections.")
 X("Python", "Remote end closed connection without response", "stale_reuse_race server_closes_idle",
@@ -87,6 +89,7 @@ X("Python", "peer closed connection without sending complete message body", "tru
   "httpx: the connection ended before the body was complete.")
 X("Python", "Response payload is not completed", "truncated_response",
   "aiohttp: the connection ended before the body was complete.")
+
 X("Java", "Timeout waiting for connection from pool", "pool_wait body_not_closed",
   "Apache HttpClient: every connection of the pool is in use, or was never given back: a response that nobody "
   "closed.")
@@ -104,6 +107,7 @@ X("Java", "Premature end of", "truncated_response",
 X("Java", "Not all bytes were read from the S3ObjectInputStream", "early_body_close",
   "AWS SDK: a body was closed before its end, so its connection was aborted. Right for a large rest, wasteful for a "
   "small one.")
+
 X("Node", "socket hang up", "stale_reuse_race server_closes_idle",
   "The server closed the connection before the answer was complete; on a reused one it is mostly the race with its "
   "idle timeout (another Node server's is 5 s).")
@@ -123,10 +127,12 @@ X("Node", "EPIPE", "write_error early_error_response",
 X("Node", "EMFILE", "body_not_closed transport_per_request",
   "The process has as many descriptors as it may: mostly connections that leak.")
 X("Node", "EADDRNOTAVAIL", "dial_storm idle_cap_churn", "There is no local port left for a new connection.")
+
 X(".NET", "The response ended prematurely", "stale_reuse_race truncated_response",
   "The server closed the connection before the answer was complete.")
 X(".NET", "Unable to read data from the transport connection", "read_error truncated_response",
   "The connection broke; the rest of the message says how.")
+
 X("curl", "Empty reply from server", "server_closed early_error_response",
   "Exit code 52: the server closed the connection without an answer.")
 X("curl", "transfer closed with", "truncated_response",
@@ -136,15 +142,18 @@ X("curl", "Failed writing body", "early_body_close",
 X("curl", "Failure writing output to destination", "early_body_close",
   "Exit code 23: what curl writes to was closed (curl | head), so it gave the body up.")
 X("curl", "Operation timed out after", "request_timeout early_body_close", "Exit code 28: --max-time passed.")
+
 X("nginx", "upstream prematurely closed connection", "stale_reuse_race truncated_response",
   "The server behind nginx closed before its answer was complete; on a kept connection it is mostly the race with "
   "its idle timeout.")
 X("nginx", "client prematurely closed connection", "request_timeout early_body_close",
   "The client left before it had the whole answer (status 499).")
+
 X("Envoy", "upstream_reset_before_response_started", "stale_reuse_race server_resets_idle",
   "The server ended the connection before a byte of the answer came (flags UC, UR).")
 X("Envoy", "upstream connect error or disconnect/reset before headers", "stale_reuse_race connection_refused",
   "The server could not be reached, or ended the connection before a byte of the answer came.")
+
 X("Linux", "TCPAbortOnClose", "rst_unread_data early_body_close",
   "In nstat and netstat -s: connections that were closed with bytes unread, each with a RST; GET /metrics has it as "
   "kernel.tcp_abort_on_close.")
