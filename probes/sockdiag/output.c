@@ -34,19 +34,14 @@ __attribute__((format(printf, 2, 3))) static void print(struct json_out *o, cons
     if (n > 0) jo_put(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-static const char *waits_words(enum sock_waits w) {
-    static const char *const words[N_WAITS] = {"-",          "accept()",  "read()",        "close()",
-                                               "peer: read", "peer: ack", "peer: connect", "peer: close"};
-    return words[w];
-}
-
 static void put_row(struct json_out *o, const struct socket_row *r, int width, bool color) {
     char local[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
     const char *paint = color ? colors[r->verdict.trouble] : "";
 
-    print(o, "%s%-*s %-*s %-11s %9" PRIu32 " %9" PRIu32 "  %-13s ", paint, width,
+    print(o, "%s%-*s %-*s %-11s %9" PRIu32 " %9" PRIu32 "  %-12s ", paint, width,
           endpoint_text(&r->row.flow.local, local), width, endpoint_text(&r->row.flow.remote, remote),
-          sock_state_name(r->row.state), r->row.recv_q, r->row.send_q, waits_words(r->verdict.waits));
+          sock_state_name(r->row.state), r->row.recv_q, r->row.send_q,
+          r->verdict.waits == WAITS_NOTHING ? "-" : sock_waits_name(r->verdict.waits));
     print(o, "%s%s\n", r->verdict.words, *paint ? "\033[0m" : "");
 }
 
@@ -94,7 +89,7 @@ void sockets_table(struct json_out *o, const struct sockets *s, bool color) {
         if (remote > width) width = remote;
     }
     if (s->n_rows)
-        print(o, "%s%-*s %-*s %-11s %9s %9s  %-13s %s%s\n", color ? "\033[1m" : "", width, "local", width, "remote",
+        print(o, "%s%-*s %-*s %-11s %9s %9s  %-12s %s%s\n", color ? "\033[1m" : "", width, "local", width, "remote",
               "state", "Recv-Q", "Send-Q", "waits for", "verdict", color ? "\033[0m" : "");
     for (size_t i = 0; i < s->n_rows; i++) put_row(o, &s->rows[i], width, color);
     put_summary(o, s);

@@ -115,7 +115,8 @@ struct sockdiag;
 struct sockdiag *sockdiag_open(char err[SOCKDIAG_TEXT]);
 void sockdiag_close(struct sockdiag **dp);
 
-/* The socket with exactly this 4-tuple, from its own end. */
+/* The socket with exactly this 4-tuple, from its own end. One that is bound to an interface, such as those of
+ * link-local addresses, is not found. */
 enum sockdiag_found {
     SOCKDIAG_FOUND,
     SOCKDIAG_GONE,  /* no socket of this namespace has it */

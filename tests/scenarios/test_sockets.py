@@ -144,7 +144,7 @@ def test_the_table_says_the_same(leaver):
     text = until(lambda: (t := run("--port", server.getsockname()[1]).stdout).count("unread for 1.") and t, "a second unread")
     header, first, second, blank, summary = text.splitlines()
     assert header.split() == ["local", "remote", "state", "Recv-Q", "Send-Q", "waits", "for", "verdict"]
-    assert first.split()[:6] == [address(server, peer=True), address(server), "ESTABLISHED", "72480", "0", "read()"]
+    assert first.split()[:6] == [address(server, peer=True), address(server), "ESTABLISHED", "72480", "0", "read"]
     assert re.search(rf"unread for 1\.\d s, 72,480 bytes, pid {child.pid} aaa$", first)
     assert second.split()[0] == address(server) and f"pid {os.getpid()} " in second
     assert not blank and summary.startswith("2 connections: 1 unread (72,480 bytes), 0 in CLOSE_WAIT, 0 not accepted, 0 whose peer")
