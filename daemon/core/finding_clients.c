@@ -104,7 +104,7 @@ static struct tally *count_early(struct findings *f, struct watch *w, const stru
     return t;
 }
 
-static void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, bool proven) {
+static void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, enum severity severity) {
     struct tally *t = tally_count(f, w->subject, FINDING_RST_UNREAD_DATA, last_of(w));
 
     if (e->unread_bytes != UNKNOWN_BYTES) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
@@ -112,7 +112,7 @@ static void rst_unread(struct findings *f, struct watch *w, const struct fact_en
     tally_set(t, NUM_UNREAD_IF_4096, e->unread_if_read_4096);
     if (e->rst_packet) tally_set(t, NUM_RST_PACKET, e->rst_packet);
     if (!is_client(w->subject)) t->pub.observer_effect = effect_upstream;
-    tally_raise(f, t, SEVERITY_WARNING, proven ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
+    tally_raise(f, t, severity, e->rst == FACT_RST_UNREAD ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
 }
 
 void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e) {
@@ -121,7 +121,8 @@ void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e
     tally_add(t, NUM_PROVEN, 1);
     count_cost(t, e);
     raise_early(f, t);
-    if (e->local_rst && e->rst == FACT_RST_UNREAD) rst_unread(f, w, e, true);
+    if (e->local_rst && e->rst == FACT_RST_UNREAD)
+        rst_unread(f, w, e, (enum severity)t->pub.severity); /* as right as giving it up */
 }
 
 /* All of the response was delivered, then the client's RST. SO_LINGER 0 looks the same: a stack that never
@@ -131,7 +132,7 @@ static void rst_after_response(struct findings *f, struct watch *w, const struct
                   (!w->delivered && e->received_bytes >= MUCH_RECEIVED);
 
     if (!likely || w->bodyless || e->rst_likely != FACT_RST_UNREAD) return;
-    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    rst_unread(f, w, e, SEVERITY_WARNING);
     if (w->counted_held) return; /* the end of a leak */
     struct tally *t = count_early(f, w, e);
     tally_add(t, NUM_BY_RST, 1);
@@ -141,7 +142,7 @@ static void rst_after_response(struct findings *f, struct watch *w, const struct
 /* Messages cannot be read (snap length, a gap), but the RST can. */
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e) {
     if (e->rst_likely != FACT_RST_UNREAD || e->received_bytes < MUCH_RECEIVED) return;
-    rst_unread(f, w, e, e->rst == FACT_RST_UNREAD);
+    rst_unread(f, w, e, SEVERITY_WARNING);
     if (e->tls) return;
     struct tally *t = count_early(f, w, e);
     tally_add(t, NUM_BY_RST, 1);
@@ -273,13 +274,23 @@ struct held {
     uint32_t pid;
 };
 
+/* A capture is given a short leak_after, for it may be short itself; but who stops reading for a second in the middle
+ * of a large body, and then goes on, leaks nothing. */
+static int64_t patience(const struct findings *f, enum held_when when, bool blocked) {
+    int64_t least = f->conf.leak_after_ns;
+
+    if (!blocked) return when == HELD_AT_END ? 0 : least;
+    if (when != HELD_SO_FAR || f->conf.observer != OBSERVER_CAPTURE) return least;
+    return f->conf.slow_after_ns > least ? f->conf.slow_after_ns : least;
+}
+
 /* `passed_over`: a new one was opened while this one could have been used. The newest held connections have not seen
  * that yet; they count where others prove the habit. */
-static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, int64_t least,
+static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, enum held_when when,
                     bool passed_over) {
     bool blocked = w->state == WATCH_BLOCKED;
     int64_t since = blocked ? w->blocked_ns : w->done_ns, unused_since = blocked ? w->stalled_ns : w->done_ns;
-    return f->now - since >= least && (!passed_over || s->last_open_ns >= unused_since + RACE);
+    return f->now - since >= patience(f, when, blocked) && (!passed_over || s->last_open_ns >= unused_since + RACE);
 }
 
 static void add_held(struct held *h, struct watch *w, bool blocked) {
@@ -297,52 +308,52 @@ static void add_held(struct held *h, struct watch *w, bool blocked) {
     if (w->pid) h->pid = w->pid;
 }
 
-static void see_held(const struct findings *f, const struct subject *s, int64_t least, bool passed_over,
+static void see_held(const struct findings *f, const struct subject *s, enum held_when when, bool passed_over,
                      struct held *h) {
     struct watch *w;
 
     *h = (struct held){0};
     TAILQ_FOREACH (w, &s->blocked, link) {
-        if (is_held(f, s, w, least, passed_over)) add_held(h, w, true);
+        if (is_held(f, s, w, when, passed_over)) add_held(h, w, true);
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, least, passed_over)) break; /* and none of those behind it */
+        if (!is_held(f, s, w, when, passed_over)) break; /* and none of those behind it */
         add_held(h, w, false);
     }
 }
 
-static void count_held(struct findings *f, struct subject *s, int64_t least) {
+static void count_held(struct findings *f, struct subject *s, enum held_when when) {
     struct watch *w;
 
     TAILQ_FOREACH (w, &s->blocked, link) {
-        if (!is_held(f, s, w, least, false) || w->counted_held) continue;
+        if (!is_held(f, s, w, when, false) || w->counted_held) continue;
         w->counted_held = true;
         tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, least, false)) break;
+        if (!is_held(f, s, w, when, false)) break;
         if (w->counted_held) continue;
         w->counted_held = true;
         tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
 }
 
-static void count_single(struct findings *f, struct subject *s, int64_t least) {
+static void count_single(struct findings *f, struct subject *s, enum held_when when) {
     struct watch *w;
 
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, least, false)) break;
+        if (!is_held(f, s, w, when, false)) break;
         if (w->counted_single || w->requests != 1) continue;
         w->counted_single = true;
         tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
     }
 }
 
-static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, enum held_when when,
                             bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_BODY_NOT_CLOSED);
 
-    count_held(f, s, least);
+    count_held(f, s, when);
     tally_set(t, NUM_HELD, h->n);
     tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
     tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
@@ -358,11 +369,11 @@ static void body_not_closed(struct findings *f, struct subject *s, const struct 
                             : CONFIDENCE_LIKELY);
 }
 
-static void held_per_request(struct findings *f, struct subject *s, const struct held *h, int64_t least,
+static void held_per_request(struct findings *f, struct subject *s, const struct held *h, enum held_when when,
                              bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_TRANSPORT_PER_REQUEST);
 
-    count_single(f, s, least);
+    count_single(f, s, when);
     tally_set(t, NUM_CONNECTIONS, t->pub.count);
     tally_set(t, NUM_OPEN, s->n_open);
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_BODY_NOT_CLOSED);
@@ -382,19 +393,20 @@ static void held_resolved(struct findings *f, struct subject *s, enum finding_ki
 
 /* A pool never has more connections open than requests once ran at a time, but for the dials of a race: more,
  * each idle since its only response while new ones are opened, are held, or of pools that nobody uses again. */
-void held_connections(struct findings *f, struct subject *s, int64_t least, unsigned enough) {
+void held_connections(struct findings *f, struct subject *s, enum held_when when) {
     struct held h;
+    unsigned enough = when == HELD_SO_FAR ? HELD_LEAST : HELD_LEAST_END;
     bool more_than_needed = s->n_open > subject_peak(s) + 1;
 
     if (!is_client(s)) return;
-    see_held(f, s, least, true, &h);
+    see_held(f, s, when, true, &h);
     s->held = 0;
     if (!(h.unread || (h.n >= enough && more_than_needed))) {
         held_resolved(f, s, FINDING_BODY_NOT_CLOSED);
         held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
         return;
     }
-    see_held(f, s, least, false, &h);
+    see_held(f, s, when, false, &h);
     /* The probe has seen them all empty, and a user-space buffer cannot hide such bodies: they were read. */
     bool were_read = h.in_queue == 0 || (h.read == h.n && h.in_buffer == 0);
     bool may_be_unread = h.unread || !(were_read || reads_all(s->pub.stack));
@@ -402,10 +414,10 @@ void held_connections(struct findings *f, struct subject *s, int64_t least, unsi
 
     if (may_be_unread) {
         s->held = h.n;
-        body_not_closed(f, s, &h, least, may_be_pools);
+        body_not_closed(f, s, &h, when, may_be_pools);
     }
     if (may_be_pools)
-        held_per_request(f, s, &h, least, may_be_unread);
+        held_per_request(f, s, &h, when, may_be_unread);
     else
         held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
 }

@@ -205,7 +205,12 @@ void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e);
 void client_ended(struct findings *f, struct watch *w, const struct fact_end *e);
 void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e);
-void held_connections(struct findings *f, struct subject *s, int64_t least, unsigned enough);
+enum held_when {
+    HELD_SO_FAR,  /* time passes */
+    HELD_AT_EXIT, /* a program ends */
+    HELD_AT_END,  /* a capture ends: waiting would show no more */
+};
+void held_connections(struct findings *f, struct subject *s, enum held_when when);
 void raise_early(struct findings *f, struct tally *t);
 void raise_churn(struct findings *f, struct subject *s, struct tally *t);
 void raise_per_request(struct findings *f, struct tally *t);

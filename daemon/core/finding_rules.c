@@ -264,7 +264,7 @@ void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close
     (void)at_ns;
     /* A program that ends while it holds connections: its kernel resets those with unread bytes. */
     if (by == BY_LOCAL && how == HOW_RST && is_client(s) && (w->state == WATCH_IDLE || w->state == WATCH_BLOCKED))
-        held_connections(f, s, f->conf.leak_after_ns, HELD_LEAST_END);
+        held_connections(f, s, HELD_AT_EXIT);
 }
 
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e) {
@@ -312,12 +312,12 @@ void rules_tick(struct findings *f, struct subject *s) {
         if (f->now - w->blocked_ns < f->conf.slow_after_ns) break;
         slow(f, w, f->now - w->blocked_ns, SEVERITY_WARNING);
     }
-    held_connections(f, s, f->conf.leak_after_ns, HELD_LEAST);
+    held_connections(f, s, HELD_SO_FAR);
     resolve_old(f, s);
 }
 
 void rules_end(struct findings *f, struct subject *s) {
     rules_settle(f, s, SETTLE_END);
-    held_connections(f, s, 0, HELD_LEAST_END);
+    held_connections(f, s, HELD_AT_END);
     saturated(f, s);
 }

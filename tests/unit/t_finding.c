@@ -238,6 +238,7 @@ TEST(giving_up_a_large_rest_is_right_and_only_told) {
     const struct finding *fi = found(FINDING_EARLY_BODY_CLOSE);
     CHECK(fi && fi->severity == SEVERITY_INFO);
     CHECK_EQ(fi->number[NUM_JUSTIFIED], 1);
+    CHECK(found(FINDING_RST_UNREAD_DATA) && found(FINDING_RST_UNREAD_DATA)->severity == fi->severity);
     CHECK(!(fi->known >> NUM_WASTEFUL & 1));
     end();
 }
@@ -773,6 +774,41 @@ TEST(a_reset_where_messages_cannot_be_read) {
     begin(SIDE_CLIENT, NULL);
     opaque_reset(1, true, 3000);
     nothing();
+    end();
+}
+
+static void in_a_capture(void) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    struct findings_conf conf = FINDINGS_CONF_DEFAULT;
+    conf.observer = OBSERVER_CAPTURE;
+    conf.leak_after_ns = CAPTURE_LEAK_AFTER;
+    findings_set_conf(f, &conf);
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 3; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+}
+
+TEST(who_pauses_in_a_large_body_and_reads_on_leaks_nothing) {
+    in_a_capture();
+    wait_for(SEC(1));
+    for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_FLOWING)), done(id), request(id, 0);
+    findings_end(f, now);
+    nothing();
+    end();
+}
+
+TEST(who_has_not_read_on_when_the_capture_ends_may) {
+    in_a_capture();
+    wait_for(SEC(1));
+    nothing();
+    findings_end(f, now);
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK_EQ(fi ? fi->count : 0, 3);
     end();
 }
 
