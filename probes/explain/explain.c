@@ -340,7 +340,7 @@ static int unknown(const char *text) {
     struct nearest near = {.text = text};
     each_word(measure, &near);
     fputs("connleak explain: ", stderr);
-    for (size_t i = 0; text[i] && i < 200; i++) fputc(iscntrl((unsigned char)text[i]) ? '?' : text[i], stderr);
+    for (size_t i = 0; i < 200 && text[i]; i++) fputc(iscntrl((unsigned char)text[i]) ? '?' : text[i], stderr);
     fputs(": no such word", stderr);
     for (size_t i = 0; i < near.n; i++) fprintf(stderr, "%s%s", i ? ", " : "; near it: ", near.found[i].name);
     fputs("; connleak explain lists all\n", stderr);
