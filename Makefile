@@ -134,7 +134,7 @@ $(ADMIN_TESTS): $(call obj,$(call room_src,admin)) $(B)/daemon/io/kernel_counter
 $(ADMIN_TESTS): TEST_LIBS := -levent
 $(B)/tests/unit/t_admin_target $(B)/tests/fuzz/f_admin_target: $(B)/daemon/admin/target.o
 
-TRACE_TESTS := $(B)/tests/unit/t_trace
+TRACE_TESTS := $(addprefix $(B)/tests/,unit/t_trace fuzz/f_trace)
 $(TRACE_TESTS): $(call obj,$(addprefix probes/trace/,fold.c format.c))
 $(TRACE_TESTS): TEST_LIBS := $(TRACE_LIBS)
 $(TRACE_TESTS:=.o): ALL_CFLAGS += $(TRACE_CFLAGS)

@@ -292,7 +292,7 @@ void page_end(struct resets_page *p, const struct fold_counts *counts, int64_t n
 }
 
 bool page_flush(struct resets_page *p) {
-    bool fine = fwrite(p->text.data, 1, p->text.len, p->out) == p->text.len;
+    bool fine = !p->text.len || fwrite(p->text.data, 1, p->text.len, p->out) == p->text.len;
 
     p->text.len = 0;
     return !fflush(p->out) && fine;
