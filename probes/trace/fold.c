@@ -357,7 +357,6 @@ static bool is_whole(const struct flow_key *flow) {
 static void set_state(struct fold *f, const struct trace_event *ev) {
     struct sock *s = find_sock(f, ev->sk);
 
-    if (ev->new_state == TCP_LISTEN || (ev->old_state == TCP_LISTEN && ev->new_state == TCP_CLOSE)) return;
     if (s && (ev->old_state == TCP_CLOSE || ev->old_state == TCP_LISTEN)) {
         finish(f, s->conn, KERNEL_EVENTS_LOST); /* its memory is another socket's now */
         s = NULL;
@@ -365,7 +364,7 @@ static void set_state(struct fold *f, const struct trace_event *ev) {
     if (!s && ev->old_state == TCP_CLOSE && ev->new_state == TCP_SYN_SENT)
         s = dial(f, ev);
     else if (!s && !is_whole(&ev->flow))
-        return; /* a dial that began before the trace, and got no port */
+        return; /* a listener; or a dial that began before the trace, and got no port */
     else if (!s && (ev->old_state == TCP_LISTEN || ev->old_state == STATE_NEW_SYN_RECV))
         s = accepted(f, ev);
     else if (!s)

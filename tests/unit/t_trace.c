@@ -204,6 +204,7 @@ TEST(a_close_with_rst_is_first_even_if_the_peers_fin_comes_before_the_rst_is_tol
     CHECK_EQ(rec.life.close_by, BY_LOCAL);
     CHECK_EQ(rec.life.close_how, HOW_RST);
     CHECK_EQ(rec.evidence.end[1].rst_event, 0);
+    CHECK(rec.evidence.end[0].rst_event < rec.evidence.end[1].fin_event); /* the RST is as old as the close */
 }
 
 TEST(unread_bytes_after_the_peers_fin) {
@@ -409,6 +410,17 @@ TEST(an_old_connection_is_met_in_its_middle) {
     CHECK_EQ(rec.life.flow.remote.port, 80); /* the lower port serves, by guess */
 }
 
+TEST(an_old_connection_that_had_sent_its_fin_before) {
+    struct peer c = client_at(1, 4000);
+
+    begin();
+    state(&c, TCP_FIN_WAIT2, TCP_CLOSE);
+    CHECK(finished());
+    CHECK(rec.life.known & KNOW_CLOSE);
+    CHECK_EQ(rec.life.close_by, BY_LOCAL);
+    CHECK_EQ(rec.life.close_how, HOW_FIN);
+}
+
 TEST(both_ends_of_an_old_connection_find_each_other) {
     struct peer c = client_at(1, 4000), s = server_of(2, 4000);
 
@@ -505,6 +517,31 @@ TEST(an_rst_from_another_host_waits_until_it_is_sure) {
     CHECK_EQ(rst.reason == NULL, 1);
 }
 
+TEST(an_rst_between_sockets_of_which_nothing_is_known_is_one) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    gets_rst(&s);
+    sends_rst(&c, TCP_ESTABLISHED, "TCP_ABORT_ON_DATA", 0);
+    CHECK(next_reset());
+    CHECK(!rst.received);
+    CHECK(!finished());
+    CHECK(!next_reset());
+}
+
+/* The event of its sending was lost, or is late: it is this host's all the same. */
+TEST(an_rst_of_a_socket_of_this_host_is_never_another_host_s) {
+    struct peer c = client_at(1, 4000), s = server_of(2, 4000);
+
+    begin();
+    dials(&c);
+    accepts(&s);
+    gets_rst(&s);
+    now += SEC(1);
+    fold_tick(fold, now);
+    CHECK(!next_reset());
+}
+
 /* ---- bounds ---- */
 
 TEST(connections_are_bounded_the_closed_go_first_then_the_quiet) {
@@ -518,13 +555,15 @@ TEST(connections_are_bounded_the_closed_go_first_then_the_quiet) {
     state(&b, TCP_ESTABLISHED, TCP_FIN_WAIT1);
     state(&b, TCP_FIN_WAIT1, TCP_CLOSE);
     dials(&c);
+    state(&c, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
+    state(&a, TCP_ESTABLISHED, TCP_CLOSE_WAIT);
     CHECK(next_record());
     CHECK_EQ(rec.life.id, 2);
     CHECK_EQ(rec.evidence.incomplete, 0);
     CHECK_EQ(fold_counts(fold).limit, 0);
     dials(&d);
     CHECK(next_record());
-    CHECK_EQ(rec.life.id, 1);
+    CHECK_EQ(rec.life.id, 3);
     CHECK_EQ(rec.evidence.incomplete, KERNEL_LIMIT);
     CHECK_EQ(rec.life.state, LIFE_OPEN);
     CHECK_EQ(fold_counts(fold).limit, 1);
