@@ -61,8 +61,9 @@ void owner_cgroup(const char *text, char out[OWNER_CGROUP_MAX]) {
     out[best_len] = 0;
 }
 
-/* A small file of /proc; its length, without a newline at its end. */
-static size_t read_small(pid_t pid, const char *name, char *to, size_t room) {
+/* A small file of /proc, without a newline at its end. A process names itself as it likes: what could
+ * move a terminal's cursor becomes a question mark. */
+static void read_small(pid_t pid, const char *name, bool lines, char *to, size_t room) {
     char path[48];
     ssize_t n = -1;
 
@@ -75,7 +76,8 @@ static size_t read_small(pid_t pid, const char *name, char *to, size_t room) {
     if (n < 0) n = 0;
     while (n > 0 && to[n - 1] == '\n') n--;
     to[n] = 0;
-    return (size_t)n;
+    for (ssize_t i = 0; i < n; i++)
+        if (((unsigned char)to[i] < ' ' && !(lines && to[i] == '\n')) || to[i] == 0x7f) to[i] = '?';
 }
 
 /* ---- what is wanted ---- */
@@ -182,8 +184,8 @@ static struct owner_process *describe(struct owners *o) {
         p->next = o->processes;
         o->processes = p;
     }
-    read_small(o->pid, "comm", p->comm, sizeof p->comm);
-    read_small(o->pid, "cgroup", text, sizeof text);
+    read_small(o->pid, "comm", false, p->comm, sizeof p->comm);
+    read_small(o->pid, "cgroup", true, text, sizeof text);
     owner_cgroup(text, p->cgroup);
     return o->here = p;
 }

@@ -22,7 +22,7 @@
 
 struct owner_process {
     pid_t pid;
-    char comm[OWNER_COMM_MAX];     /* "" where it could not be read */
+    char comm[OWNER_COMM_MAX];     /* "" where it could not be read; without control characters */
     char cgroup[OWNER_CGROUP_MAX]; /* its path, of cgroup v2 where both are in use; cut; "" where unknown */
     struct owner_process *next;
 };
