@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define WIDTH 80
+
+static bool bold; /* on a terminal: words, and the titles of lists */
 
 static const char *const help_text =
     "Usage: connleak explain [--client NAME] WORD\n"
@@ -149,7 +152,7 @@ static void see(const char *names) {
 /* "early_close (close reason)": what kind of word it is. */
 static void title(const struct hit *h) {
     const struct word *w = h->word;
-    printf("%s (%s", w->name, words_group(h->group)->one);
+    printf("%s%s%s (%s", bold ? "\033[1m" : "", w->name, bold ? "\033[0m" : "", words_group(h->group)->one);
     switch (*w->note ? (int)h->group : -1) {
     case -1:
         break;
@@ -353,7 +356,8 @@ static void list_all(void) {
     for (unsigned g = 0; g < N_WORD_GROUPS; g++) {
         size_t n;
         const struct word *w = words_of((enum word_group)g, &n);
-        printf("%s%s\n", g ? "\n" : "", words_group((enum word_group)g)->title);
+        printf("%s%s%s%s\n", g ? "\n" : "", bold ? "\033[1m" : "", words_group((enum word_group)g)->title,
+               bold ? "\033[0m" : "");
         size_t column = 0;
         for (; n; n--, w++) {
             if (!w->name) continue;
@@ -415,7 +419,9 @@ static bool parse_client(const char *name, int *out) {
 
 int explain_main(int argc, char **argv) {
     int client = -1, i = 1;
+    const char *no_color = getenv("NO_COLOR");
 
+    bold = isatty(STDOUT_FILENO) && !(no_color && *no_color);
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             fputs(help_text, stdout);
