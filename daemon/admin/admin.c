@@ -44,29 +44,45 @@ static void stream(struct web_conn *c, const char *type, struct list_stream list
     web_stream(c, type, list.more, list.end, list.state);
 }
 
+static void refuse_param(struct web_conn *c, const char *name, const char *expected) {
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s must be %s.", name, expected);
+    web_problem(c, &(struct problem){.status = 400, .detail = detail, .parameter = name});
+}
+
 /* Rules are asked when somebody looks, so that the answer is of now and not of a second ago. */
 static void look_for_causes(struct admin *a) {
     if (a->env.findings) findings_tick(a->env.findings, a->env.now(a->env.arg));
 }
 
-static void get_metrics(struct admin *a, struct web_conn *c) {
+/* Which form of the numbers a request wants; false: one that there is not. */
+static bool metrics_form(struct admin *a, struct web_conn *c, enum accept_form *out) {
     const char *format = param(a, "format");
     size_t len = 0;
     const char *accept = format ? NULL : web_field(c, "Accept", &len);
-    if (format && strcmp(format, "json") != 0 && strcmp(format, "prometheus") != 0) {
-        web_problem(c, &(struct problem){.status = 400, .detail = "format is not json.", .parameter = "format"});
-    } else if (format ? strcmp(format, "prometheus") == 0 : accept && accept_prefers_text(accept, len)) {
-        web_problem(c,
-                    &(struct problem){.status = 406,
-                                      .detail = "Prometheus text is not in this version; /metrics is JSON here, "
-                                                "for an Accept field that takes application/json, or ?format=json."});
-    } else {
-        struct kernel_counts kernel = kernel_counters_read(a->kernel);
-        look_for_causes(a);
-        struct json_out *o = empty(a);
-        metrics_write(o, &a->env, &kernel);
-        web_reply(c, 200, JSON_TYPE, NULL, o);
+    *out = accept ? accept_form(accept, len) : ACCEPT_JSON;
+    if (format && strcmp(format, "prometheus") == 0) *out = ACCEPT_TEXT;
+    return !format || strcmp(format, "prometheus") == 0 || strcmp(format, "json") == 0;
+}
+
+static void get_metrics(struct admin *a, struct web_conn *c) {
+    static const char *const types[] = {[ACCEPT_JSON] = JSON_TYPE,
+                                        [ACCEPT_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
+                                        [ACCEPT_OPENMETRICS] =
+                                            "application/openmetrics-text; version=1.0.0; charset=utf-8"};
+    enum accept_form form;
+    if (!metrics_form(a, c, &form)) {
+        refuse_param(c, "format", "json or prometheus");
+        return;
     }
+    struct kernel_counts kernel = kernel_counters_read(a->kernel);
+    struct json_out *o = empty(a);
+    look_for_causes(a);
+    if (form == ACCEPT_JSON)
+        metrics_write(o, &a->env, &kernel);
+    else
+        prometheus_write(o, &a->env, &kernel, form == ACCEPT_OPENMETRICS);
+    web_reply(c, 200, types[form], NULL, o);
 }
 
 static void get_config(struct admin *a, struct web_conn *c) {
@@ -81,12 +97,6 @@ static void get_pools(struct admin *a, struct web_conn *c) {
 
 static void get_ledger(struct admin *a, struct web_conn *c) {
     stream(c, LINES_TYPE, ledger_stream(&a->env));
-}
-
-static void refuse_param(struct web_conn *c, const char *name, const char *expected) {
-    char detail[160];
-    snprintf(detail, sizeof detail, "%s must be %s.", name, expected);
-    web_problem(c, &(struct problem){.status = 400, .detail = detail, .parameter = name});
 }
 
 static void get_connections(struct admin *a, struct web_conn *c) {

@@ -11,6 +11,10 @@
 /* GET /metrics: connleak.metrics/1. Fixed in size: it walks no connections. */
 void metrics_write(struct json_out *o, const struct admin_env *env, const struct kernel_counts *kernel);
 
+/* The same numbers as Prometheus text, version 0.0.4, or as OpenMetrics 1.0. */
+void prometheus_write(struct json_out *o, const struct admin_env *env, const struct kernel_counts *kernel,
+                      bool openmetrics);
+
 /* GET /config: a member for each section, and in it one for each key. */
 void config_write(struct json_out *o, const struct admin_env *env);
 

@@ -215,7 +215,9 @@ static int quality(const char *accept, size_t len, const char *type) {
     return q;
 }
 
-bool accept_prefers_text(const char *accept, size_t len) {
+enum accept_form accept_form(const char *accept, size_t len) {
     int plain = quality(accept, len, "text/plain"), open = quality(accept, len, "application/openmetrics-text");
-    return (plain > open ? plain : open) > quality(accept, len, "application/json");
+    int json = quality(accept, len, "application/json");
+    if (json >= plain && json >= open) return ACCEPT_JSON;
+    return plain >= open ? ACCEPT_TEXT : ACCEPT_OPENMETRICS;
 }

@@ -46,8 +46,10 @@ bool host_is_own(const char *host, size_t len, const struct endpoint *local);
  * and then, byte for byte, the request's Host? */
 bool origin_is_own(const char *origin, size_t origin_len, const char *host, size_t host_len);
 
-/* Does an Accept field prefer text/plain or application/openmetrics-text to
- * application/json (RFC 9110 section 12.5.1)? A tie goes to JSON. */
-bool accept_prefers_text(const char *accept, size_t len);
+/* What an Accept field prefers among application/json, text/plain and
+ * application/openmetrics-text (RFC 9110 section 12.5.1). A tie goes to JSON, then to
+ * plain text. */
+enum accept_form { ACCEPT_JSON, ACCEPT_TEXT, ACCEPT_OPENMETRICS };
+enum accept_form accept_form(const char *accept, size_t len);
 
 #endif

@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     if (!len) return 0;
     check_target(part[0], n[0]);
     check_host(part[1], n[1]);
-    accept_prefers_text(part[2], n[2]);
+    accept_form(part[2], n[2]);
     origin_is_own(part[2], n[2], part[1], n[1]);
     return 0;
 }

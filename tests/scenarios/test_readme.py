@@ -189,8 +189,6 @@ def test_paths_that_are_refused(daemon):
     for path in re.findall(r"`GET (/\w*)`", REFUSED):
         status, body = ask(subject, path)
         assert status == 404 and "not in this version" in body, path
-    status, body = ask(subject, "/metrics?format=prometheus")
-    assert status >= 400 and "not in this version" in body
 
 
 def test_queries_and_numbers_that_are_named_exist(daemon):

@@ -116,19 +116,118 @@ TEST(metrics_of_nothing_are_null_and_not_zero) {
     fx_free(f);
 }
 
-TEST(metrics_are_json_or_406) {
+TEST(metrics_are_json_unless_text_is_wanted) {
     struct fixture *f = fx_new(100, NULL);
-    CHECK_EQ(status_of(f, "GET", "/metrics?format=json", "Accept: text/plain\r\n"), 200);
-    CHECK_EQ(status_of(f, "GET", "/metrics", "Accept: */*\r\n"), 200);
-    CHECK_EQ(status_of(f, "GET", "/metrics", "Accept: text/plain\r\n"), 406);
-    json_t *j = get_json(f, "/metrics?format=prometheus", 406);
-    CHECK(strstr(json_string_value(at(j, "detail")), "Prometheus text is not in this version"));
-    CHECK_INT(j, "status", 406);
-    CHECK_TEXT(j, "title", "Not Acceptable");
-    json_decref(j);
-    j = get_json(f, "/metrics?format=xml", 400);
+    static const struct {
+        const char *target, *fields, *type;
+    } rows[] = {
+        {"/metrics", "", "application/json"},
+        {"/metrics", "Accept: */*\r\n", "application/json"},
+        {"/metrics?format=json", "Accept: text/plain\r\n", "application/json"},
+        {"/metrics?format=prometheus", "Accept: application/json\r\n", "text/plain; version=0.0.4; charset=utf-8"},
+        {"/metrics", "Accept: text/plain\r\n", "text/plain; version=0.0.4; charset=utf-8"},
+        {"/metrics", "Accept: application/openmetrics-text\r\n",
+         "application/openmetrics-text; version=1.0.0; charset=utf-8"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char field[100];
+        struct answer a = ask(f, "GET", rows[i].target, rows[i].fields);
+        CHECK_EQ(a.status, 200);
+        snprintf(field, sizeof field, "\r\nContent-Type: %s\r\n", rows[i].type);
+        CHECK(strstr(a.head, field));
+        answer_free(&a);
+    }
+    json_t *j = get_json(f, "/metrics?format=xml", 400);
     CHECK_TEXT(j, "parameter", "format");
     json_decref(j);
+    fx_free(f);
+}
+
+static void has_line(const char *text, const char *line) {
+    size_t n = strlen(line);
+    for (const char *p = text; (p = strstr(p, line)); p += n)
+        if ((p == text || p[-1] == '\n') && p[n] == '\n') return;
+    CHECK_STR("(not there)", line);
+}
+
+TEST(prometheus_text_has_the_same_numbers) {
+    struct fixture *f = fx_new(100, NULL);
+    some_traffic(f);
+    f->pool.counts = (struct pool_counts){.idle = 2, .active = 1, .dialing = 4, .waiting = 5};
+    f->gauges = (struct admin_gauges){6, 1, 8, 1000, 2000};
+    f->findings.held = 3;
+    f->findings.list[0] = (struct finding){.id = 1, .kind = FINDING_EARLY_BODY_CLOSE};
+    f->findings.n = 1;
+    struct answer a = ask(f, "GET", "/metrics?format=prometheus", "");
+    static const char *const lines[] = {
+        "connleak_build_info{version=\"" CONNLEAK_VERSION "\"} 1",
+        "connleak_start_time_seconds 1767323033",
+        "# TYPE connleak_requests_total counter",
+        "connleak_connections_opened_total{side=\"upstream\"} 3",
+        "connleak_connections_opened_total{side=\"downstream\"} 2",
+        "connleak_requests_total{side=\"upstream\"} 2",
+        "connleak_connections_reused_total{side=\"upstream\"} 1",
+        "connleak_body_closed_early_total{side=\"upstream\"} 1",
+        "connleak_unread_bytes_at_close_total{side=\"upstream\"} 20068",
+        "connleak_received_bytes_total{side=\"downstream\"} 77",
+        "connleak_rst_total{side=\"upstream\",direction=\"sent\"} 1",
+        "connleak_rst_total{side=\"downstream\",direction=\"received\"} 1",
+        "connleak_connections_closed_total{side=\"upstream\",reason=\"early_close\"} 1",
+        "connleak_connections_closed_total{side=\"downstream\",reason=\"client_closed\"} 1",
+        "connleak_connections{side=\"upstream\",state=\"active\"} 1",
+        "connleak_connections{side=\"upstream\",state=\"idle\"} 2",
+        "connleak_connections{side=\"upstream\",state=\"dialing\"} 4",
+        "connleak_connections{side=\"downstream\",state=\"open\"} 1",
+        "connleak_pool_waiters 5",
+        "connleak_pool_limit{limit=\"max_idle_per_host\"} 2",
+        "connleak_pool_limit{limit=\"max_idle\"} 100",
+        "connleak_dial_errors_total 1",
+        "connleak_clients_rejected_total 6",
+        "connleak_tunnels 1",
+        "connleak_tunnel_bytes_total{direction=\"out\"} 2000",
+        "connleak_suspected_leaks{cause=\"early_body_close\"} 1",
+        "connleak_suspected_leaks{cause=\"body_not_closed\"} 0",
+        "connleak_held_connections 3",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) has_line(a.body, lines[i]);
+    CHECK(!strstr(a.body, "# EOF"));
+    CHECK(!strstr(a.body, "max_per_host\"} 0"));
+    answer_free(&a);
+    a = ask(f, "GET", "/metrics", "Accept: application/openmetrics-text\r\n");
+    has_line(a.body, "# TYPE connleak_requests counter");
+    has_line(a.body, "connleak_requests_total{side=\"upstream\"} 2");
+    CHECK(a.body_len > 6 && strcmp(a.body + a.body_len - 6, "# EOF\n") == 0);
+    answer_free(&a);
+    fx_free(f);
+}
+
+/* As a scraper reads it: families in one piece, each with a type and a help, no series twice. */
+TEST(prometheus_text_is_well_formed) {
+    struct fixture *f = fx_new(100, NULL);
+    some_traffic(f);
+    struct answer a = ask(f, "GET", "/metrics?format=prometheus", "");
+    char name[128] = "", seen[16384] = "\n";
+    unsigned samples = 0;
+    for (char *line = strtok(a.body, "\n"); line; line = strtok(NULL, "\n")) {
+        char series[256], key[300];
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            CHECK_EQ(sscanf(line, "# HELP %127s", name), 1);
+            snprintf(key, sizeof key, "\n# %s\n", name);
+            CHECK(!strstr(seen, key));
+            strcat(seen, key);
+        } else if (strncmp(line, "# TYPE ", 7) == 0) {
+            CHECK(strncmp(line + 7, name, strlen(name)) == 0);
+        } else {
+            CHECK(strncmp(line, name, strlen(name)) == 0 && strchr("{ ", line[strlen(name)]));
+            CHECK_EQ(sscanf(line, "%255s", series), 1);
+            snprintf(key, sizeof key, "\n%s\n", series);
+            CHECK(!strstr(seen, key));
+            strcat(seen, key);
+            samples++;
+        }
+    }
+    CHECK(samples > 50);
+    answer_free(&a);
     fx_free(f);
 }
 

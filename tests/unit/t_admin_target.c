@@ -147,8 +147,11 @@ TEST(origins) {
     CHECK(!origin("http://evil.example", "localhost:9128"));
 }
 
+static enum accept_form form(const char *accept) {
+    return accept_form(accept, strlen(accept));
+}
 static bool prefers(const char *accept) {
-    return accept_prefers_text(accept, strlen(accept));
+    return form(accept) != ACCEPT_JSON;
 }
 
 TEST(json_unless_text_is_preferred) {
@@ -172,6 +175,17 @@ TEST(json_unless_text_is_preferred) {
     /* what Prometheus 2 sends */
     CHECK(prefers("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
                   "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
+}
+
+TEST(of_the_two_texts_the_one_that_is_preferred) {
+    CHECK_EQ(form("text/plain"), ACCEPT_TEXT);
+    CHECK_EQ(form("application/openmetrics-text"), ACCEPT_OPENMETRICS);
+    CHECK_EQ(form("application/openmetrics-text;q=0.5, text/plain"), ACCEPT_TEXT);
+    CHECK_EQ(form("application/openmetrics-text, text/plain"), ACCEPT_TEXT);
+    CHECK_EQ(form("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                  "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"),
+             ACCEPT_OPENMETRICS);
+    CHECK_EQ(form("application/openmetrics-text;q=0.3, application/json"), ACCEPT_JSON);
 }
 
 int main(void) {
