@@ -578,6 +578,14 @@ TEST(tls_1_2_shows_its_cipher_and_whether_the_server_announced_its_end) {
         CHECK_EQ(KNOWN(KNOW_CLOSE_NOTIFY) != 0, cases[i].known);
         CHECK_EQ(rec->life.close_notify, cases[i].notify);
     }
+    tls12_handshake(); /* two bytes of it, but encrypted: they say nothing */
+    tls_record(21, 2);
+    tls_put("\2\50", 2);
+    tls_say(SERVER);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+    finish();
+    CHECK(rec->life.close_notify && rec->evidence.tls->error[1] == 0);
     tls12_handshake(); /* a record's header is missing: where records begin is lost */
     tls12_say(SERVER, 23, 300);
     lose(SERVER, 100);
