@@ -6,9 +6,10 @@
 #include "capture/workload.h"
 #include "commands.h"
 #include "core/duration.h"
+#include "fail_on.h"
 #include "record/conn_json.h"
-#include "record/workload_json.h"
 #include "record/finding_json.h"
+#include "record/workload_json.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,9 +34,8 @@ struct analysis {
     const char *export_to;     /* NULL: the same */
     struct workload_builder *workload;
     int64_t ticked_ns;
-    struct spool rows;   /* of the table, until the findings above them are known */
-    uint32_t fail_kinds; /* bits by enum finding_kind */
-    bool fail_any;
+    struct spool rows; /* of the table, until the findings above them are known */
+    struct fail_on fail_on;
     struct progress progress;
     bool exchanges, faulty, color;
 };
@@ -92,24 +92,6 @@ static int check(const struct analysis *a) {
     return -1;
 }
 
-static bool parse_kinds(struct analysis *a, const char *list) {
-    char name[64];
-
-    for (const char *p = list; *p; p += strspn(p, ",")) {
-        size_t len = strcspn(p, ",");
-        enum finding_kind kind;
-        snprintf(name, sizeof name, "%.*s", (int)len, p);
-        p += len;
-        if (!strcmp(name, "any"))
-            a->fail_any = true;
-        else if (finding_parse(name, &kind))
-            a->fail_kinds |= (uint32_t)1 << kind;
-        else
-            return false;
-    }
-    return a->fail_any || a->fail_kinds;
-}
-
 /* -1: go on. */
 static int parse(struct analysis *a, int argc, char **argv) {
     bool options = true;
@@ -139,10 +121,10 @@ static int parse(struct analysis *a, int argc, char **argv) {
         } else if (!strcmp(arg, "--exchanges"))
             a->exchanges = true;
         else if (!strcmp(arg, "--fail-on")) {
-            if (++i == argc || !parse_kinds(a, argv[i]))
-                return usage("%s needs any, or kinds of findings with commas between (connleak explain lists them)", arg);
-        }
-        else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
+            if (++i == argc || !fail_on_parse(&a->fail_on, argv[i]))
+                return usage("%s needs any, or kinds of findings with commas between (connleak explain lists them)",
+                             arg);
+        } else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
             help();
             return EXIT_FINE;
         } else if (!strcmp(arg, "--interface") || !strcmp(arg, "-i")) {
@@ -452,14 +434,6 @@ static bool export_workload(struct analysis *a) {
     return fine;
 }
 
-static bool has_failed(struct analysis *a) {
-    const struct finding *fi;
-
-    for (size_t i = 0; a->findings && (fi = findings_get(a->findings, i)); i++)
-        if (a->fail_kinds & (uint32_t)1 << fi->kind || (a->fail_any && fi->severity >= SEVERITY_WARNING)) return true;
-    return false;
-}
-
 int analyze_main(int argc, char **argv) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
     struct analysis a = {.out.fd = STDOUT_FILENO};
@@ -474,7 +448,7 @@ int analyze_main(int argc, char **argv) {
         fprintf(stderr, "connleak: capturing on %s%s\n", a.interface, a.until.duration_ns ? "" : " until interrupted");
     }
     limits.exchanges = a.exchanges;
-    if (a.output == OUTPUT_TABLE || a.output == OUTPUT_JSON || a.fail_any || a.fail_kinds) {
+    if (a.output == OUTPUT_TABLE || a.output == OUTPUT_JSON || a.fail_on.any || a.fail_on.kinds) {
         struct findings_conf conf = FINDINGS_CONF_DEFAULT;
         conf.observer = OBSERVER_CAPTURE;
         conf.forward = false;
@@ -500,7 +474,7 @@ int analyze_main(int argc, char **argv) {
     if (a.findings) findings_end(a.findings, a.how.now_ns);
     end_output(&a);
     tell_faults(&a);
-    code = a.faulty ? EXIT_USAGE : has_failed(&a) ? EXIT_FINDING : EXIT_FINE;
+    code = a.faulty ? EXIT_USAGE : fail_on_found(&a.fail_on, a.findings) ? EXIT_FINDING : EXIT_FINE;
     if (a.workload && !export_workload(&a)) code = EXIT_FAILED;
     if (a.out.error) {
         fprintf(stderr, "connleak: stdout: %s\n", strerror(a.out.error));

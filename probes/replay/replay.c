@@ -5,6 +5,7 @@
 #include "capture/feed.h"
 #include "commands.h"
 #include "core/duration.h"
+#include "fail_on.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -45,8 +46,7 @@ struct options {
     int64_t hold_ns;
     struct run_options run;
     bool unsafe, json;
-    uint32_t fail_kinds; /* bits by enum finding_kind */
-    bool fail_any;
+    struct fail_on fail_on;
 };
 
 static int complain(const char *what, const char *why) {
@@ -67,33 +67,30 @@ static bool parse_speed(const char *text, double *out) {
     return *text && !*end && *out >= 0.001 && *out <= 1e6;
 }
 
-static bool parse_kinds(struct options *o, const char *list) {
-    for (const char *p = list; *p; p += strspn(p, ",")) {
-        char name[64];
-        size_t len = strcspn(p, ",");
-        enum finding_kind kind;
-
-        snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), p);
-        p += len;
-        if (!strcmp(name, "any"))
-            o->fail_any = true;
-        else if (finding_parse(name, &kind))
-            o->fail_kinds |= (uint32_t)1 << kind;
-        else
-            return false;
-    }
-    return o->fail_any || o->fail_kinds;
-}
-
 static int parse_options(int argc, char **argv, struct options *o) {
-    enum { OPT_PROXY = 256, OPT_ADMIN, OPT_HOLD, OPT_ORIGIN, OPT_SPEED, OPT_PACE, OPT_UNSAFE, OPT_FAIL_ON, OPT_JSON, OPT_HELP };
-    static const struct option long_options[] = {
-        {"proxy", required_argument, NULL, OPT_PROXY},  {"origin", required_argument, NULL, OPT_ORIGIN},
-        {"admin", required_argument, NULL, OPT_ADMIN},
-        {"hold", required_argument, NULL, OPT_HOLD},
-        {"speed", required_argument, NULL, OPT_SPEED},  {"pace", no_argument, NULL, OPT_PACE},
-        {"unsafe-methods", no_argument, NULL, OPT_UNSAFE}, {"json", no_argument, NULL, OPT_JSON},
-        {"fail-on", required_argument, NULL, OPT_FAIL_ON}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0}};
+    enum {
+        OPT_PROXY = 256,
+        OPT_ADMIN,
+        OPT_HOLD,
+        OPT_ORIGIN,
+        OPT_SPEED,
+        OPT_PACE,
+        OPT_UNSAFE,
+        OPT_FAIL_ON,
+        OPT_JSON,
+        OPT_HELP
+    };
+    static const struct option long_options[] = {{"proxy", required_argument, NULL, OPT_PROXY},
+                                                 {"origin", required_argument, NULL, OPT_ORIGIN},
+                                                 {"admin", required_argument, NULL, OPT_ADMIN},
+                                                 {"hold", required_argument, NULL, OPT_HOLD},
+                                                 {"speed", required_argument, NULL, OPT_SPEED},
+                                                 {"pace", no_argument, NULL, OPT_PACE},
+                                                 {"unsafe-methods", no_argument, NULL, OPT_UNSAFE},
+                                                 {"json", no_argument, NULL, OPT_JSON},
+                                                 {"fail-on", required_argument, NULL, OPT_FAIL_ON},
+                                                 {"help", no_argument, NULL, OPT_HELP},
+                                                 {NULL, 0, NULL, 0}};
     int opt;
 
     o->run.speed = 1;
@@ -111,7 +108,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
             o->admin = optarg;
             break;
         case OPT_HOLD:
-            if (!duration_parse(optarg, &o->hold_ns)) return complain("--hold: expected a time such as 40s or 5m, found", optarg);
+            if (!duration_parse(optarg, &o->hold_ns))
+                return complain("--hold: expected a time such as 40s or 5m, found", optarg);
             break;
         case OPT_ORIGIN:
             if (strcmp(optarg, "live") && strcmp(optarg, "stub"))
@@ -129,7 +127,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
             o->unsafe = true;
             break;
         case OPT_FAIL_ON:
-            if (!parse_kinds(o, optarg))
+            if (!fail_on_parse(&o->fail_on, optarg))
                 return complain("--fail-on: expected any, or kinds of findings with commas between, found", optarg);
             break;
         case OPT_JSON:
@@ -284,12 +282,10 @@ static bool fetch_ledger(struct daemon_ledger *d, const struct options *o, const
 
 /* 99 comes before 3: it was asked for. */
 static int judge(const struct options *o, const struct run *r, const struct outcomes *x) {
-    const struct finding *fi;
-
-    for (size_t i = 0; (fi = findings_get(r->clients_seen.rules.findings, i)); i++)
-        if (o->fail_kinds & (uint32_t)1 << fi->kind || (o->fail_any && fi->severity >= SEVERITY_WARNING)) return EXIT_FINDING;
+    if (fail_on_found(&o->fail_on, r->clients_seen.rules.findings)) return EXIT_FINDING;
     for (unsigned k = 0; k < N_FINDINGS; k++)
-        if (x->findings[k].origins && (o->fail_kinds & (uint32_t)1 << k || o->fail_any)) return EXIT_FINDING;
+        if (x->findings[k].origins && fail_on_matches(&o->fail_on, (enum finding_kind)k, SEVERITY_WARNING))
+            return EXIT_FINDING;
     return x->count[VERDICT_DIFFERENT] || x->findings_differ ? EXIT_DISAGREED : EXIT_FINE;
 }
 

@@ -13,24 +13,6 @@ _Static_assert(REPORT_TEXT >= FETCH_TEXT, "the error of one is the error of the 
 
 #define PAGES_MAX 100 /* of findings, 100 each */
 
-bool fail_on_parse(struct fail_on *f, const char *list) {
-    char name[64];
-    *f = (struct fail_on){0};
-    for (const char *p = list; *p; p += strspn(p, ",")) {
-        size_t len = strcspn(p, ",");
-        enum finding_kind kind;
-        snprintf(name, sizeof name, "%.*s", (int)len, p);
-        p += len;
-        if (!strcmp(name, "any"))
-            f->any = true;
-        else if (finding_parse(name, &kind))
-            f->kinds |= (uint32_t)1 << kind;
-        else
-            return false;
-    }
-    return f->any || f->kinds;
-}
-
 /* --- fetching ------------------------------------------------------------- */
 
 static bool add_line(void *arg, const char *line, size_t len) {
@@ -113,7 +95,8 @@ uint32_t run_report_failed(const struct report *r, const struct fail_on *f) {
         enum finding_kind kind;
         if (!name || !severity || !finding_parse(name, &kind)) continue;
         uint32_t bit = (uint32_t)1 << kind;
-        if (f->kinds & bit || (f->any && strcmp(severity, "info") != 0)) failed |= bit;
+        bool grave = strcmp(severity, "info") != 0;
+        if (fail_on_matches(f, kind, grave ? SEVERITY_WARNING : SEVERITY_INFO)) failed |= bit;
     }
     return failed;
 }

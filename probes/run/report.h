@@ -3,6 +3,7 @@
 #define CONNLEAK_RUN_REPORT_H
 
 #include "core/finding.h"
+#include "fail_on.h"
 #include "record/json_in.h"
 #include "record/json_out.h"
 
@@ -10,15 +11,6 @@
 #include <stdint.h>
 
 #define REPORT_TEXT 512
-
-/* Which findings make the run fail. */
-struct fail_on {
-    bool any;       /* every one of severity warning and above */
-    uint32_t kinds; /* bits by enum finding_kind */
-};
-
-/* Of a list such as early_body_close,dial_storm or any; false if there is a word in it that is neither. */
-bool fail_on_parse(struct fail_on *f, const char *list);
 
 /* How the command went. */
 struct outcome {
