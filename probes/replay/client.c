@@ -280,7 +280,6 @@ static bool send_up_to(struct client *c, uint32_t k, uint64_t to) {
             trouble(c, TROUBLE_ENDED);
             return true;
         }
-        if (c->written == 0 && c->run->stub) stub_expect(c->run->stub, global(c, k));
         observe_sent(c, global(c, k), c->written, c->written + (uint64_t)n);
         c->written += (uint64_t)n;
         c->run->bytes_out += (uint64_t)n;
@@ -298,9 +297,15 @@ static enum progress do_send(struct client *c, const struct plan_step *s) {
         trouble(c, TROUBLE_ENDED);
         return DONE;
     }
+    if (c->trouble != TROUBLE_NONE && c->exchange < k) return DONE; /* it would wait behind what was not answered */
     if (k != c->sending) {
         c->sending = k;
         c->written = 0;
+    }
+    if (c->run->stub && c->written == 0) {
+        stub_expect(c->run->stub, s->exchange, c->exchange < k);
+        bool too_long = c->wait_ns && c->run->now_ns - c->wait_ns > EQUAL_NS;
+        if (!stub_may_send(c->run->stub, s->exchange, too_long)) return WAITS;
     }
     if (!send_up_to(c, k, plan_sent_len(x, s->n)))
         return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS_FAST;

@@ -16,6 +16,7 @@ void observe_open(struct client *c) {
     struct flow_key flow = p->record->life.flow;
 
     flow.local.port = (uint16_t)(c->conn % 65535 + 1); /* a captured port may be used again before this one is free */
+    if (flow.local.port == flow.remote.port) flow.local.port = 0; /* the same end twice would be no connection */
     witness_open(&c->run->clients_seen, &c->told, &flow, c->conn, p->window, c->run->at_ns);
 }
 

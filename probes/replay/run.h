@@ -19,7 +19,8 @@
 /* Real time that a step waits for what has to come before it. */
 #define PATIENCE_NS      SEC(5)    /* an answer, the end of a connection */
 #define LIVE_PATIENCE_NS SEC(60)   /* an answer of a live origin */
-#define ARRIVE_NS        MSEC(20)  /* at --speed max: a request on its way through the proxy */
+#define ARRIVE_NS        MSEC(50)  /* at --speed max: a request on its way through the proxy */
+#define EQUAL_NS         MSEC(500) /* an equal request on its way, whose answer is another */
 #define LATE_NS          MSEC(5)   /* by the clock: what is late by less holds the clock up */
 #define QUIET_NS         MSEC(30)  /* nothing more came for so long: the proxy has no more */
 
@@ -127,7 +128,8 @@ uint64_t client_unread(const struct client *c);
 struct stub *stub_new(struct run *r, char error[256]); /* listens, for each origin of the plan; NULL: error says why */
 void stub_free(struct stub **sp);
 const char *const *stub_authorities(const struct stub *s);
-void stub_expect(struct stub *s, uint32_t exchange);        /* its request is on its way */
+void stub_expect(struct stub *s, uint32_t exchange, bool behind); /* it is on its way; behind: another one's answer */
+bool stub_may_send(struct stub *s, uint32_t exchange, bool no_longer_waits); /* or an equal one is to arrive first */
 bool stub_has(const struct stub *s, uint32_t exchange);     /* it has arrived */
 void stub_tail(struct stub *s, uint32_t exchange, uint64_t len);
 void stub_end(struct stub *s, uint32_t exchange);           /* the origin ends the connection that carried it */

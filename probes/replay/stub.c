@@ -43,6 +43,7 @@ struct served {
     uint32_t next;          /* in its list; NO_EXCHANGE */
     uint8_t service;
     bool client_ended;
+    bool overdue; /* it comes when it comes: no equal one waits for it */
 };
 
 struct expected {
@@ -97,23 +98,60 @@ static struct plan_exchange *exchange_at(const struct stub *s, uint32_t i) {
 
 /* ---- requests on their way ---- */
 
-static struct expected *list_of(struct stub *s, uint32_t origin, uint64_t key) {
-    return &s->lists[(key ^ origin * 0x9e3779b97f4a7c15u) & s->mask];
+static size_t list_at(const struct stub *s, uint32_t origin, uint64_t key) {
+    return (key ^ origin * 0x9e3779b97f4a7c15u) & s->mask;
 }
 
-void stub_expect(struct stub *s, uint32_t exchange) {
+void stub_expect(struct stub *s, uint32_t exchange, bool behind) {
     const struct plan_exchange *x = exchange_at(s, exchange);
-    struct expected *l = list_of(s, x->origin, x->target_key);
+    struct expected *l = &s->lists[list_at(s, x->origin, x->target_key)];
     struct served *v = &s->served[exchange];
 
     if (v->service != SERVICE_NONE) return;
     v->service = SERVICE_EXPECTED;
+    v->overdue = behind;
     v->next = NO_EXCHANGE;
     if (l->first == NO_EXCHANGE)
         l->first = exchange;
     else
         s->served[l->last].next = exchange;
     l->last = exchange;
+}
+
+/* Nothing but their order tells equal requests apart. Where their answers differ, one goes after the other. */
+static bool answers_alike(const struct plan_exchange *a, const struct plan_exchange *b) {
+    return a->response_len == b->response_len && a->done_len == b->done_len && a->status == b->status &&
+           a->until_client_ends == b->until_client_ends && a->fill_after == b->fill_after &&
+           a->ends_connection == b->ends_connection;
+}
+
+#define LOOK_BACK 64 /* at equal requests that are on their way */
+bool stub_may_send(struct stub *s, uint32_t exchange, bool no_longer_waits) {
+    const struct plan_exchange *x = exchange_at(s, exchange);
+    const struct expected *l = &s->lists[list_at(s, x->origin, x->target_key)];
+    unsigned n = 0;
+
+    for (uint32_t i = l->first; i != exchange && i != NO_EXCHANGE && n < LOOK_BACK; i = s->served[i].next) {
+        const struct plan_exchange *y = exchange_at(s, i);
+        if (s->served[i].service != SERVICE_EXPECTED || s->served[i].client_ended || s->served[i].overdue) continue;
+        if (y->target_key != x->target_key || y->origin != x->origin) continue;
+        if (!answers_alike(x, y)) {
+            if (!no_longer_waits) return false;
+            s->served[i].overdue = true;
+        }
+        n++;
+    }
+    return true;
+}
+
+/* One has arrived: the next of its kind may be waiting for that. */
+static void wake_next(struct stub *s, uint32_t exchange) {
+    for (uint32_t i = s->served[exchange].next; i != NO_EXCHANGE; i = s->served[i].next) {
+        const struct plan_exchange *y = exchange_at(s, i);
+        if (s->served[i].service != SERVICE_EXPECTED || y->target_key != exchange_at(s, exchange)->target_key) continue;
+        client_advance(&s->run->clients[y->conn]);
+        return;
+    }
 }
 
 bool stub_has(const struct stub *s, uint32_t exchange) {
@@ -123,7 +161,7 @@ bool stub_has(const struct stub *s, uint32_t exchange) {
 /* The oldest of that key that was not answered yet. One whose connection is gone may come again: the proxy tried
  * it on a connection that the origin was closing. Those that are over leave the list. */
 static uint32_t find_expected(struct stub *s, uint32_t origin, uint64_t key) {
-    struct expected *l = list_of(s, origin, key);
+    struct expected *l = &s->lists[list_at(s, origin, key)];
     uint32_t again = NO_EXCHANGE, left = NO_EXCHANGE, *at = &l->first, before = NO_EXCHANGE;
 
     while (*at != NO_EXCHANGE) {
@@ -135,7 +173,7 @@ static uint32_t find_expected(struct stub *s, uint32_t origin, uint64_t key) {
             continue;
         }
         if (exchange_at(s, i)->target_key == key && exchange_at(s, i)->origin == origin) {
-            if (v->service == SERVICE_EXPECTED && !v->client_ended) return i;
+            if (v->service == SERVICE_EXPECTED && !v->client_ended && !v->overdue) return i;
             if (v->service == SERVICE_EXPECTED && left == NO_EXCHANGE) left = i;
             if (again == NO_EXCHANGE && v->conn == NULL) again = i;
         }
@@ -363,7 +401,7 @@ static void on_request(evutil_socket_t fd, short what, void *arg) {
     struct stub_conn *k = arg;
     struct stub *s = k->stub;
     ssize_t n;
-    uint32_t client;
+    uint32_t exchange;
 
     (void)what;
     run_enter(s->run);
@@ -375,9 +413,10 @@ static void on_request(evutil_socket_t fd, short what, void *arg) {
         return;
     }
     if (k->closing || k->exchange == NO_EXCHANGE) return;
-    client = exchange_at(s, k->exchange)->conn;
+    exchange = k->exchange;
     answer(k); /* k may be gone */
-    client_advance(&s->run->clients[client]);
+    client_advance(&s->run->clients[exchange_at(s, exchange)->conn]);
+    wake_next(s, exchange);
 }
 
 /* ---- listeners ---- */
