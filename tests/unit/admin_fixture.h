@@ -7,6 +7,7 @@
 
 #define _GNU_SOURCE 1
 #include "admin/admin.h"
+#include "admin/answers.h"
 #include "conf.h"
 #include "tap.h"
 
@@ -89,6 +90,34 @@ void findings_tick(struct findings *f, int64_t now) {
 bool findings_origin(const struct findings *f, const char *key, struct origin_facts *out) {
     *out = f->origin;
     return strcmp(key, fake_key.addr) == 0;
+}
+
+/* --- a made-up what-if, which ends when the test says so ---------------------- */
+
+static struct {
+    struct sweep sweep;
+    bool advise, may_end;
+    unsigned *running;
+} fake_whatif;
+
+static enum web_more fake_whatif_more(void *state, struct json_out *out) {
+    (void)state;
+    if (!fake_whatif.may_end) return WEB_MORE;
+    jo_put(out, "{}\n", 3);
+    return WEB_LAST;
+}
+static void fake_whatif_end(void *state) {
+    (void)state;
+    --*fake_whatif.running;
+}
+struct list_stream whatif_stream(const struct admin_env *env, const struct sweep *sweep, bool advise,
+                                 unsigned *running) {
+    (void)env;
+    fake_whatif.sweep = *sweep;
+    fake_whatif.advise = advise;
+    fake_whatif.running = running;
+    ++*running;
+    return (struct list_stream){fake_whatif_more, fake_whatif_end, NULL};
 }
 
 /* --- the endpoint and its loop ---------------------------------------------- */

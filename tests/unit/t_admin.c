@@ -296,8 +296,8 @@ static void refuses_method(struct fixture *f, const char *method, const char *ta
 }
 
 TEST(other_methods_change_nothing) {
-    static const char *const gets[] = {"/metrics", "/pools",   "/connections", "/connections/u-1", "/ledger",
-                                       "/config",  "/healthz", "/readyz",      "/findings",        "/events"};
+    static const char *const gets[] = {"/metrics", "/pools",  "/connections", "/connections/u-1", "/ledger", "/config",
+                                       "/healthz", "/readyz", "/findings",    "/events",          "/whatif"};
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof gets / sizeof *gets; i++) refuses_method(f, "POST", gets[i], "GET, HEAD");
     static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "post", "BREW", "POSTX"};
@@ -316,7 +316,7 @@ TEST(paths_that_are_not_there_say_what_is) {
     struct fixture *f = fx_new(100, NULL);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         json_t *j = get_json(f, paths[i], 404), *list = at(j, "available");
-        CHECK_EQ(json_array_size(list), 12);
+        CHECK_EQ(json_array_size(list), 13);
         CHECK_STR(json_string_value(json_array_get(list, 0)), "GET /metrics");
         CHECK_TEXT(j, "type", "about:blank");
         json_decref(j);
@@ -426,6 +426,63 @@ TEST(heads_say_what_they_must) {
     CHECK_EQ(a.body_len, 0);
     CHECK(a.complete);
     answer_free(&a);
+    fx_free(f);
+}
+
+/* --- /whatif ----------------------------------------------------------------- */
+
+static void whatif_refused(struct fixture *f, const char *query, const char *parameter, const char *words) {
+    char target[300];
+    snprintf(target, sizeof target, "/whatif?%s", query);
+    json_t *j = get_json(f, target, 400);
+    CHECK_TEXT(j, "parameter", parameter);
+    CHECK(strstr(json_string_value(at(j, "detail")), words));
+    json_decref(j);
+}
+
+TEST(a_what_if_takes_the_keys_of_the_pool) {
+    struct fixture *f = fx_new(100, NULL);
+    ledger_keep_recent(f->ledger, 100);
+    fake_whatif.may_end = true;
+    json_decref(get_json(f, "/whatif?max_idle_conns_per_host=2,10,100&idle_conn_timeout=30s,0", 200));
+    CHECK_EQ(sweep_combinations(&fake_whatif.sweep), 6);
+    CHECK(fake_whatif.advise);
+    json_decref(get_json(f, "/whatif?advice=false", 200));
+    CHECK(!fake_whatif.advise);
+    CHECK_EQ(fake_whatif.sweep.n, 0);
+    CHECK_EQ(*fake_whatif.running, 0);
+    whatif_refused(f, "dial_timeout=1s", "dial_timeout", "no such parameter");
+    whatif_refused(f, "max_idle_conns=x", "max_idle_conns", "expected a number from -1 to 1000000, found \"x\"");
+    whatif_refused(f, "advice=1", "advice", "true or false");
+    whatif_refused(
+        f, "max_idle_conns=1,2,3,4,5,6,7,8,9,10&max_conns_per_host=1,2,3,4,5&max_idle_conns_per_host=1,2,3,4,5,6,7,8,9",
+        "max_idle_conns_per_host", "more than 400 combinations");
+    fx_free(f);
+}
+
+TEST(one_what_if_at_a_time) {
+    struct fixture *f = fx_new(100, NULL);
+    json_t *j = get_json(f, "/whatif", 503);
+    CHECK(strstr(json_string_value(at(j, "detail")), "ledger.keep_requests"));
+    json_decref(j);
+    ledger_keep_recent(f->ledger, 100);
+    static unsigned none;
+    fake_whatif.running = &none;
+    fake_whatif.may_end = false;
+    struct client slow = dial(f, 0);
+    say(&slow, "GET /whatif HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    while (*fake_whatif.running == 0) turn(f);
+    j = get_json(f, "/whatif", 503);
+    CHECK(strstr(json_string_value(at(j, "detail")), "one at a time"));
+    json_decref(j);
+    json_decref(get_json(f, "/metrics", 200)); /* others are answered meanwhile */
+    fake_whatif.may_end = true;
+    struct answer a = listen_to(f, &slow, false);
+    CHECK(a.complete);
+    CHECK_STR(a.body, "{}\n");
+    answer_free(&a);
+    json_decref(get_json(f, "/whatif", 200));
+    hang_up(&slow);
     fx_free(f);
 }
 
