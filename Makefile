@@ -16,6 +16,7 @@
 #                   captures in BENCH_DIR or /tmp)
 #                   (BENCH="--only 1k --rounds 3" for the first: tests/bench/proxies --help;
 #                   BENCH_ROUNDS=3 for the second)
+#   make bench-whatif  whether the pool does what connleak whatif says: 100,000 requests (minutes)
 #   make lint       clang-tidy, cppcheck, manual pages; make fmt formats the code
 #   make tables     rewrite from core/tbl: conf/connleakd.conf, the lists in connleakd.conf(5) and connleak(7)
 #   make install    into DESTDIR and PREFIX; make uninstall takes it away again
@@ -86,7 +87,7 @@ LIBIO     := $(B)/libio.a
 LIBSOCKDIAG := $(B)/libsockdiag.a
 LIBCONF   := $(B)/libconf.a
 
-.PHONY: all help deps run demo test check asan fuzz fuzzers bench lint fmt tables install uninstall clean tests
+.PHONY: all help deps run demo test check asan fuzz fuzzers bench bench-whatif lint fmt tables install uninstall clean tests
 all: $(B)/connleakd $(B)/connleak
 
 $(LIBCORE):   $(call obj,$(call room_src,core)) $(LLHTTP_OBJ)
@@ -166,7 +167,7 @@ DEPS_run  := gcc libc6-dev make pkg-config libevent-dev libssl-dev libjansson-de
 DEPS_test := $(DEPS_run) golang-go python3 python3-pytest openssl curl nginx tcpdump iproute2 mandoc binutils \
              python3-requests python3-httpx python3-aiohttp nodejs node-undici
 DEPS_demo := $(DEPS_run) python3 nginx tcpdump
-DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace tcptrace tshark
+DEPS_bench := $(DEPS_run) python3 nginx haproxy wrk golang-go strace tcpdump tcptrace tshark
 DEPS_lint := $(DEPS_run) clang-tidy clang-format cppcheck mandoc
 PC_MODULES := libevent libevent_openssl openssl jansson inih libcrypt libsystemd libpcap zlib libtracefs libtraceevent
 
@@ -207,6 +208,9 @@ bench: deps-bench all
 	@echo
 	@echo "== connleak analyze beside a loop that counts packets =="
 	@tests/bench/captures $(BENCH_ROUNDS)
+
+bench-whatif: deps-bench all
+	@tests/bench/whatif $(B)
 
 FUZZ_TIME ?= 60
 fuzz:
