@@ -5,7 +5,7 @@
 #include "capture/feed.h"
 #include "commands.h"
 #include "core/duration.h"
-#include "fail_on.h"
+#include "core/fail_on.h"
 
 #include <errno.h>
 #include <getopt.h>

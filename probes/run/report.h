@@ -2,8 +2,7 @@
 #ifndef CONNLEAK_RUN_REPORT_H
 #define CONNLEAK_RUN_REPORT_H
 
-#include "core/finding.h"
-#include "fail_on.h"
+#include "core/fail_on.h"
 #include "record/json_in.h"
 #include "record/json_out.h"
 

@@ -2,7 +2,7 @@
 #ifndef CONNLEAK_FAIL_ON_H
 #define CONNLEAK_FAIL_ON_H
 
-#include "core/finding.h"
+#include "finding.h"
 
 /* All zero: none do. */
 struct fail_on {
