@@ -27,13 +27,14 @@ class Job:
         self.client, self.variant, self.size, self.framing, self.at_once = client, variant, size, framing, at_once
         self.tag = f"{client}.{variant}.{size}.{framing}.x{at_once}"
         self.host = f"127.66.{number // 250}.{number % 250 + 1}"   # the origin listens on all of 127/8
-        self.begins = 16000   # within so many ms: two processors shall not be a queue
-        if size == "5M":   # as few as show it, and not all at once: gigabytes pass as it is
+        # Within so many ms it begins, and not all at once: gigabytes pass through two processors.
+        self.begins = (4000, 20000)
+        if size == "5M":
             dials_again = variant in ("idle_cap", "new_client", "process")
             self.rounds, self.pause = ([1] * 4, 1300) if at_once == 1 else ([8, 4 if dials_again else 2], 4000)
-            self.begins = 24000
-            if variant == "keep":   # the buffers of two kernels are to be full before the next one is opened
-                self.begins, self.pause = 2000, self.pause * 4
+            self.begins = (4000, 30000)
+            if variant == "keep":   # the buffers of two kernels shall be full before the next connection is opened
+                self.begins, self.pause = (0, 1000), self.pause * 4
         else:
             self.rounds, self.pause = ([1] * 8, 400) if at_once == 1 else ([8, 8, 8], 1300)
 
@@ -41,7 +42,7 @@ class Job:
         return json.dumps({"tag": self.tag, "variant": self.variant, "size": SIZES[self.size], "framing": self.framing,
                            "url": f"http://{self.host}:{port}/{SIZES[self.size]}/{self.framing}",
                            "proxy": proxy and f"http://{self.tag}:@{proxy[0]}:{proxy[1]}", "rounds": self.rounds,
-                           "pause": self.pause, "look": 25, "delay": chance.randrange(self.begins)}) + "\n"
+                           "pause": self.pause, "look": 25, "delay": chance.randrange(*self.begins)}) + "\n"
 
 
 def missing(client):
