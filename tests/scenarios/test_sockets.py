@@ -126,13 +126,13 @@ def leaver():
 def test_unread_bytes_are_found_with_their_owner(leaver):
     child, server = leaver(4096)
     port = server.getsockname()[1]
-    said = until(lambda: (s := ask("--port", port))["sockets"][0]["trouble"] == "warn" and s, "a second unread")
+    said = until(lambda: (s := ask("--port", port))["sockets"][0]["trouble"] in ("warn", "bad") and s, "a second unread")
     row = said["sockets"][0]  # the worst is first
     assert (row["local"], row["remote"]) == (address(server, peer=True), address(server))
     assert row["recv_q"] == 72480 - 4096
     assert row["bytes_received"] == 72480 and row["bytes_read"] == 4096
     assert (row["pid"], row["comm"], row["waits_for"]) == (child.pid, "aaa", "read")
-    assert re.fullmatch(rf"unread for 1\.\d s, 68,384 bytes after 4,096 that were read, pid {child.pid} aaa", row["verdict"])
+    assert re.fullmatch(rf"unread for [\d.]+ s, 68,384 bytes after 4,096 that were read, pid {child.pid} aaa", row["verdict"])
     assert row["peer"] == {"pid": os.getpid(), "comm": open("/proc/self/comm", encoding="ascii").read().strip()}
     assert said["totals"]["unread"] == 1 and said["totals"]["unread_bytes"] == 68384 and said["totals"]["connections"] == 2
     assert said["asked"] == {"pid": None, "port": port}
@@ -140,11 +140,11 @@ def test_unread_bytes_are_found_with_their_owner(leaver):
 
 def test_the_table_says_the_same(leaver):
     child, server = leaver(0)
-    text = until(lambda: (t := run("--port", server.getsockname()[1]).stdout).count("unread for 1.") and t, "a second unread")
+    text = run("--port", server.getsockname()[1]).stdout
     header, first, second, blank, summary = text.splitlines()
     assert header.split() == ["local", "remote", "state", "Recv-Q", "Send-Q", "waits", "for", "verdict"]
     assert first.split()[:6] == [address(server, peer=True), address(server), "ESTABLISHED", "72480", "0", "read"]
-    assert re.search(rf"unread for 1\.\d s, 72,480 bytes, pid {child.pid} aaa$", first)
+    assert re.search(rf"unread for [\d.]+ s, 72,480 bytes, pid {child.pid} aaa$", first)
     assert second.split()[0] == address(server) and f"pid {os.getpid()} " in second
     assert not blank and summary.startswith("2 connections: 1 unread (72,480 bytes), 0 in CLOSE_WAIT, 0 not accepted, 0 whose peer")
     assert "\033" not in text
@@ -200,8 +200,8 @@ def test_close_wait_is_told_and_whether_it_was_noticed(pair):
     assert row_of(ask("--port", port), client)["verdict"].endswith(
         f"and nobody has noticed, pid {os.getpid()} " + open("/proc/self/comm", encoding="ascii").read().strip())
     assert client.recv(1) == b""
-    row = until(lambda: (r := row_of(ask("--port", port), client))["trouble"] == "warn" and r, "a second in CLOSE_WAIT")
-    assert re.match(r"CLOSE_WAIT: the peer closed 1\.\d s ago and nobody closes, pid ", row["verdict"])
+    row = until(lambda: (r := row_of(ask("--port", port), client))["trouble"] in ("warn", "bad") and r, "a second in CLOSE_WAIT")
+    assert re.match(r"CLOSE_WAIT: the peer closed (at least )?[\d.]+ s ago and nobody closes, pid ", row["verdict"])
     assert (row["waits_for"], row["recv_q"]) == ("close", 0)
     client.close()
     assert ask("--port", port)["sockets"] == []
@@ -270,7 +270,7 @@ def test_watch_says_since_when_nothing_is_read(pair):
         unread_for(lambda r: r["for_ms"] >= 300)
         server.sendall(b"x")  # the kernel's own clock begins anew, ours does not
         row = unread_for(lambda r: r["recv_q"] == 1001)
-        assert row["for_ms"] >= 300 > row["last_recv_ms"]
+        assert row["for_ms"] > 250 + row["last_recv_ms"]
         client.recv(500)
         assert unread_for(lambda r: r["recv_q"] == 501)["for_ms"] == 0  # the round that sees it read
         client.recv(501)
