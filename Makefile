@@ -136,7 +136,7 @@ $(ADMIN_TESTS): $(call obj,$(filter-out daemon/admin/whatif.c,$(call room_src,ad
 $(ADMIN_TESTS): TEST_LIBS := -levent
 $(B)/tests/unit/t_admin_target $(B)/tests/fuzz/f_admin_target: $(B)/daemon/admin/target.o
 
-TRACE_TESTS := $(addprefix $(B)/tests/,unit/t_trace fuzz/f_trace)
+TRACE_TESTS := $(addprefix $(B)/tests/,unit/t_trace unit/t_trace_format fuzz/f_trace)
 $(TRACE_TESTS): $(call obj,$(addprefix probes/trace/,fold.c format.c))
 $(TRACE_TESTS): TEST_LIBS := $(TRACE_LIBS)
 $(TRACE_TESTS:=.o): ALL_CFLAGS += $(TRACE_CFLAGS)

@@ -126,7 +126,7 @@ X(findings, window, DURATION, "5m", SEC(1), DAYS(1), "duration", LIVE, "",
 /* probe */
 X(probe, sockets, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "",
   "Ask the kernel what lies unread in the sockets of suspected clients on this machine (sock_diag), and whose they are; auto: where that is possible.")
-X(probe, kernel, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "the kernel probe is not in this version",
+X(probe, kernel, ENUM, "auto", 0, 0, "auto|on|off", RESTART, "the kernel probe of the daemon is not in this version; connleak resets is one",
   "Watch the RSTs that the kernel sends, and why.")
 
 /* log: the operator's log on stderr */
