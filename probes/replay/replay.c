@@ -1,5 +1,6 @@
 #include "replay.h"
 
+#include "from_workload.h"
 #include "report.h"
 
 #include "capture/feed.h"
@@ -23,9 +24,10 @@ static const char usage_text[] =
     "                       [--pace] [--unsafe-methods] [--hold D] [--admin HOST:PORT]\n"
     "                       [--fail-on KIND,...|any] [--json]\n"
     "\n"
-    "Plays the clients of a capture against a proxy: when each connected, what it sent, how\n"
-    "much of each answer it took and how it ended. Then the captured connections and the\n"
-    "replayed ones are held against each other.\n"
+    "Plays the clients of a capture (or of a workload that analyze --export-workload wrote)\n"
+    "against a proxy: when each connected, what it sent, how much of each\n"
+    "answer it took and how it ended. Then the captured connections and the replayed ones are\n"
+    "held against each other.\n"
     "\n"
     "  --proxy HOST:PORT  the proxy to play against; unix:PATH for a Unix socket\n"
     "  --origin stub      the origins are played too, with the captured answers (default)\n"
@@ -299,7 +301,7 @@ static void hold(struct run *r, int64_t ns) {
     event_base_dispatch(r->base);
 }
 
-static int play(const struct options *o, struct run *r, const struct diagnosis *captured) {
+static int play(const struct options *o, struct run *r, const struct diagnosis *captured, bool made_up) {
     struct outcomes outcomes = {0};
     struct daemon_ledger daemon = {0};
     const char **live = NULL;
@@ -338,7 +340,7 @@ static int play(const struct options *o, struct run *r, const struct diagnosis *
         }
         outcomes_make(&outcomes, r, o->admin ? &daemon : NULL);
         outcomes_findings(&outcomes, r, captured);
-        struct replay_report report = {r, &outcomes, o->admin ? &daemon : NULL, o->file, o->proxy, took};
+        struct replay_report report = {r, &outcomes, o->admin ? &daemon : NULL, o->file, o->proxy, took, made_up};
         if (o->json)
             replay_json(stdout, &report);
         else
@@ -363,13 +365,17 @@ int replay_main(int argc, char **argv) {
     struct plan plan = {0};
     struct run r = {.plan = &plan};
     struct diagnosis captured;
+    struct witness read = {0};
     struct event_config *config;
+    bool is_workload;
     struct capture *c = NULL;
     char error[CAPTURE_TEXT > 256 ? CAPTURE_TEXT : 256];
     int code = parse_options(argc, argv, &o);
 
     if (code != EXIT_FINE) return code < 0 ? EXIT_FINE : code;
-    if (!find_proxy(o.proxy, &o.run, error) || !(c = capture_open(&o.file, 1, error))) return complain(error, "");
+    is_workload = from_workload_is(o.file);
+    if (!find_proxy(o.proxy, &o.run, error) || (!is_workload && !(c = capture_open(&o.file, 1, error))))
+        return complain(error, "");
     raise_descriptors();
     r.options = o.run;
     config = event_config_new();
@@ -378,7 +384,16 @@ int replay_main(int argc, char **argv) {
     event_config_free(config);
     if (!r.base) abort();
     diagnosis_begin(&captured);
-    code = read_capture(&plan, &captured, c) ? play(&o, &r, &captured) : EXIT_USAGE;
+    code = EXIT_USAGE;
+    if (!is_workload) {
+        if (read_capture(&plan, &captured, c)) code = play(&o, &r, &captured, false);
+    } else {
+        witness_begin(&read, PLAN_BYTES_MAX);
+        if (from_workload_read(&plan, &read, o.file, error))
+            code = play(&o, &r, &read.rules, true);
+        else
+            complain(error, "");
+    }
     diagnosis_free(&captured);
     stub_free(&r.stub);
     witness_free(&r.clients_seen);
@@ -387,6 +402,7 @@ int replay_main(int argc, char **argv) {
     free(r.buffer);
     plan_clear(&plan);
     event_base_free(r.base);
-    capture_close(&c);
+    if (read.wire) witness_free(&read);
+    if (c) capture_close(&c);
     return code;
 }

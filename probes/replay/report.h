@@ -12,6 +12,7 @@ struct replay_report {
     const struct daemon_ledger *daemon; /* NULL: nobody asked */
     const char *file, *proxy;
     int64_t took_ns;
+    bool made_up; /* heads and bodies: it was a workload */
 };
 
 void replay_text(FILE *out, const struct replay_report *r);

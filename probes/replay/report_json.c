@@ -194,6 +194,8 @@ void replay_json(FILE *out, const struct replay_report *r) {
     jo_str(&o, "connleak.replay/1");
     JO_KEY(&o, "file");
     jo_str(&o, r->file);
+    JO_KEY(&o, "made_up");
+    jo_bool(&o, r->made_up);
     JO_KEY(&o, "proxy");
     jo_str(&o, r->proxy);
     JO_KEY(&o, "origin");

@@ -131,6 +131,8 @@ static void findings(FILE *out, const struct replay_report *r) {
 void replay_text(FILE *out, const struct replay_report *r) {
     const uint32_t *n = r->outcomes->count;
 
+    if (r->made_up)
+        fprintf(out, "%-15s heads and bodies: the file is a workload, which has neither names nor content\n", "made up");
     origins(out, r);
     played(out, r);
     gaps(out, r);

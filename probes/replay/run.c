@@ -159,8 +159,8 @@ bool run_play(struct run *r) {
         r->clients[i].fd = -1;
         r->clients[i].take = NO_LEN;
     }
-    witness_begin(&r->clients_seen);
-    witness_begin(&r->origins_seen);
+    witness_begin(&r->clients_seen, 0);
+    witness_begin(&r->origins_seen, 0);
     r->at_ns = r->plan->begin_ns;
     r->begun_ns = r->now_ns = read_clock();
     evtimer_assign(&r->tick, r->base, on_tick, r);

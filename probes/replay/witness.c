@@ -44,11 +44,12 @@ void diagnosis_free(struct diagnosis *r) {
 
 /* ---- the witness ---- */
 
-void witness_begin(struct witness *w) {
+void witness_begin(struct witness *w, size_t transcript_bytes) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
 
     limits.lingering = 0; /* nothing comes late here */
     limits.events = true;
+    limits.transcript_bytes = transcript_bytes;
     *w = (struct witness){.wire = wire_new(&limits)};
     diagnosis_begin(&w->rules);
 }
@@ -90,7 +91,7 @@ static void say(struct witness *w, struct told *t, bool by_client, uint8_t flags
         .src = by_client ? t->flow.local : t->flow.remote,
         .dst = by_client ? t->flow.remote : t->flow.local,
         .payload = data,
-        .captured = (uint32_t)len,
+        .captured = data ? (uint32_t)len : 0,
         .len = (uint32_t)len,
         .seq = t->isn + (uint32_t)(by_client ? t->out : t->in) + (flags & TCP_SYN ? 0 : 1),
         .ack = flags & TCP_ACK ? t->isn + (uint32_t)(by_client ? t->in + t->fin_in : t->out) + 1 : 0,
@@ -160,6 +161,13 @@ void witness_finish(struct witness *w, int64_t now_ns) {
     wire_finish(w->wire);
     take(w);
     diagnosis_end(&w->rules, now_ns);
+}
+
+struct wire_record *witness_take(struct witness *w, uint32_t ref) {
+    struct wire_record *r = ref < w->n_records ? w->records[ref] : NULL;
+
+    if (r) w->records[ref] = NULL;
+    return r;
 }
 
 const struct wire_record *witness_record(const struct witness *w, uint32_t ref) {

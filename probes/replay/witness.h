@@ -40,14 +40,15 @@ struct witness {
     uint64_t n_segments;
 };
 
-void witness_begin(struct witness *w);
+/* transcript_bytes: as in struct wire_limits. */
+void witness_begin(struct witness *w, size_t transcript_bytes);
 void witness_free(struct witness *w);
 
 /* Times are the capture's; one that lies before what was said of the connection is the same as that. */
 void witness_open(struct witness *w, struct told *t, const struct flow_key *flow, uint32_t ref, uint32_t window,
                   int64_t at_ns);
 void witness_accepted(struct witness *w, struct told *t, int64_t at_ns);
-/* `unread`: in the connecting end's kernel, what makes its window smaller. */
+/* data NULL: bytes that are not known. `unread`: in the connecting end's kernel, what makes its window smaller. */
 void witness_data(struct witness *w, struct told *t, bool by_client, const uint8_t *data, size_t len, uint64_t unread,
                   int64_t at_ns);
 void witness_ended(struct witness *w, struct told *t, bool by_client, bool reset, int64_t at_ns);
@@ -55,5 +56,6 @@ void witness_ended(struct witness *w, struct told *t, bool by_client, bool reset
 /* All was said. */
 void witness_finish(struct witness *w, int64_t now_ns);
 const struct wire_record *witness_record(const struct witness *w, uint32_t ref); /* NULL: never opened */
+struct wire_record *witness_take(struct witness *w, uint32_t ref);               /* the same, the caller's now */
 
 #endif
