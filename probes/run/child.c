@@ -23,7 +23,7 @@
 #define EXEC_FAILED 127
 
 static bool failed(char error[CHILD_TEXT], const char *doing, const char *why) {
-    snprintf(error, CHILD_TEXT, "%s: %s", doing, why);
+    snprintf(error, CHILD_TEXT, "%.300s: %.150s", doing, why);
     return false;
 }
 

@@ -19,7 +19,7 @@ from rig.origin import always, answer
 from rig.subject import DAEMON, ROOT
 from rig.wait import until
 
-CONNLEAK = os.path.join(ROOT, "build", "connleak")
+CONNLEAK = os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "connleak")
 PYTHON = sys.executable
 NAMES = ("http_proxy", "https_proxy", "all_proxy")
 
