@@ -217,8 +217,13 @@ def test_a_peer_that_does_not_read(pair):
             sent += server.send(b"x" * 65536)
     except BlockingIOError:
         pass
-    until(lambda: ask("--port", server.getsockname()[1])["totals"]["peer_not_reading"] == 1, "the window is closed")
-    row = row_of(ask("--port", server.getsockname()[1]), server)
+
+    def at_rest():
+        """Its row, at a moment in which the kernel sends nothing more."""
+        before = ioctl(server, termios.TIOCOUTQ)
+        said = ask("--port", server.getsockname()[1])
+        return said["totals"]["peer_not_reading"] == 1 and ioctl(server, termios.TIOCOUTQ) == before and row_of(said, server)
+    row = until(at_rest, "the window is closed")
     unsent = row["notsent"]
     window = row["peer_window"]  # 0, or too small for the segment that is next
     assert row["waits_for"] == "peer_read" and window < 65536
