@@ -33,9 +33,8 @@ enum workload_end {
 /* What an exchange's `at_ns` is. */
 enum workload_arrivals {
     ARRIVALS_WANTED, /* when the request wanted a connection: waits are known */
-    ARRIVALS_SENT,   /* when its first byte was seen: a wait before it is not, so waiting times are lower bounds. The
-                        first   request of a connection, sent as soon as that stood, is taken to have wanted it when its
-                        dial began */
+    ARRIVALS_SENT, /* when its first byte was seen: a wait before it is not, so waiting times are lower bounds. Where a
+                      dial shows that a request wanted a connection, it is when that dial began */
 };
 
 /* Whom a request is for. Two exchanges with one origin may share connections. */

@@ -73,15 +73,16 @@ static void group_conn(struct demands *d, struct grouping *g, uint32_t row) {
  * known: then the rest of the announced length at the pace of what came. */
 static uint32_t drain_time(const struct workload_exchange *x) {
     int64_t took = x->first_ns != NO_TIME && x->done_ns > x->first_ns ? x->done_ns - x->first_ns : 0;
-    uint64_t left, us;
+    uint64_t left;
+    double us;
 
     if (x->framing == FRAMING_LENGTH && x->announced > DRAIN_BYTES) return NO_DRAIN;
     if (x->framing != FRAMING_LENGTH && x->framing != FRAMING_CHUNKED) return NO_DRAIN;
     if (x->flags & (WX_REQUEST_CLOSE | WX_RESPONSE_CLOSE) || x->announced == UNKNOWN_BYTES) return 0;
     left = x->announced > x->body ? x->announced - x->body : 0;
     if (left == 0 || x->body == 0) return 0;
-    us = (uint64_t)((double)took / 1000 * (double)left / (double)x->body);
-    return us > (uint64_t)(DRAIN_TIME / 1000) ? NO_DRAIN : (uint32_t)us;
+    us = (double)took / 1000 * (double)left / (double)x->body;
+    return us > (double)(DRAIN_TIME / 1000) ? NO_DRAIN : (uint32_t)us;
 }
 
 static enum fate complete_fate(const struct workload_exchange *x) {

@@ -1,6 +1,7 @@
 #include "capture/workload.h"
 
 #include "core/idmap.h"
+#include "core/time_sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,8 @@ struct pending {
 
 /* A connection whose record has not come yet. */
 struct building {
-    uint32_t row, first, last; /* its first and its newest exchange */
-    uint32_t n, room;          /* of pending */
+    uint32_t row, last; /* last: its newest exchange */
+    uint32_t n, room;   /* of pending */
     struct pending *pending;
     int64_t ending_ns; /* the first FIN or RST; 0: none yet */
     int64_t done_ns;   /* of the last response that was complete */
@@ -125,7 +126,7 @@ static struct building *begin_conn(struct workload_builder *b, uint64_t id, int6
     c->opened_ns = at_ns;
     k = must_have(calloc(1, sizeof *k));
     k->row = b->w->n_conns - 1;
-    k->first = k->last = WORKLOAD_NO;
+    k->last = WORKLOAD_NO;
     idmap_put(&b->conns, id, k);
     return k;
 }
@@ -158,7 +159,6 @@ static void request(struct workload_builder *b, struct building *k, const struct
                          (e->pipelined ? WX_PIPELINED : 0));
     if (b->w->conns[k->row].origin == WORKLOAD_NO) b->w->conns[k->row].origin = x->origin;
     k->last = b->w->n_exchanges - 1;
-    if (e->exchange == 0) k->first = k->last;
     add_pending(k, e->exchange, k->last);
 }
 
@@ -264,26 +264,6 @@ static void end_exchanges(struct workload_builder *b, struct building *k, const 
     }
 }
 
-/* A request that was sent as soon as its connection stood is the one that it was dialed for, and wanted
- * it since then. */
-#define AT_ONCE MSEC(1)
-
-static void shift(int64_t *after_ns, int64_t by) {
-    if (*after_ns != NO_TIME && *after_ns <= WORKLOAD_TIME_MAX - by) *after_ns += by;
-}
-
-static void find_arrival(struct workload_exchange *x, const struct workload_conn *c) {
-    int64_t waited = workload_after(x->at_ns, c->opened_ns);
-
-    if (!(c->flags & WCONN_OPENED) || c->dial_ns == NO_TIME || waited - c->dial_ns > AT_ONCE) return;
-    if (waited > WORKLOAD_TIME_MAX / 2) return;
-    x->at_ns -= waited;
-    x->waited_ns = waited;
-    shift(&x->sent_ns, waited);
-    shift(&x->first_ns, waited);
-    shift(&x->done_ns, waited);
-}
-
 static uint8_t flags_of(const struct wire_record *r) {
     const struct lifecycle *l = &r->life;
     const struct wire_evidence *e = &r->evidence;
@@ -323,8 +303,144 @@ void workload_builder_record(struct workload_builder *b, const struct wire_recor
     }
     if (l->known & KNOW_PHASE) c->close_phase = l->close_phase;
     c->flags = flags_of(r);
-    if (k->first != WORKLOAD_NO) find_arrival(&b->w->exchanges[k->first], c);
     drop_building(b, l->id, k);
+}
+
+/* ---- when requests wanted a connection ----
+ *
+ * A capture shows when they were sent. But a dial is begun because a request wants a connection at
+ * that moment: the one that is sent as soon as the connection stands; or, where none is, one that
+ * was served by another connection, which came free while the dial ran (R21). */
+#define AT_ONCE MSEC(1)
+
+static void shift(int64_t *after_ns, int64_t by) {
+    if (*after_ns != NO_TIME && *after_ns <= WORKLOAD_TIME_MAX - by) *after_ns += by;
+}
+
+static void wanted_at(struct workload_exchange *x, int64_t at_ns) {
+    int64_t waited = workload_after(x->at_ns, at_ns);
+
+    if (waited > WORKLOAD_TIME_MAX / 2) return;
+    x->at_ns -= waited;
+    x->waited_ns = waited;
+    shift(&x->sent_ns, waited);
+    shift(&x->first_ns, waited);
+    shift(&x->done_ns, waited);
+}
+
+/* The dials that no request was seen to be for, of one client to one server, the oldest first. */
+struct surplus {
+    uint32_t first, last; /* rows of connections; WORKLOAD_NO: none */
+};
+
+struct arrivals {
+    struct workload *w;
+    struct idmap numbers; /* client and server: number + 1 */
+    uint32_t n_groups;
+    uint32_t *group, *next;  /* of each connection: its group, and the next in its list */
+    uint32_t *opener;        /* of each connection: its first exchange, if that was sent at once */
+    struct surplus *surplus; /* of each group */
+};
+
+static uint32_t group_of(struct arrivals *a, const struct workload_conn *c) {
+    uint64_t id = ((uint64_t)c->client << 32 | c->server) + 1;
+    uintptr_t have = (uintptr_t)idmap_get(&a->numbers, id);
+
+    if (have) return (uint32_t)(have - 1);
+    idmap_put(&a->numbers, id, (void *)(uintptr_t)++a->n_groups); /* NOLINT(performance-no-int-to-ptr) */
+    return a->n_groups - 1;
+}
+
+/* Until when the dial ran: it stood, or was given up. */
+static int64_t dialed_until(const struct workload_conn *c) {
+    int64_t stood;
+
+    if (c->dial_ns != NO_TIME) return __builtin_add_overflow(c->opened_ns, c->dial_ns, &stood) ? NEVER : stood;
+    return c->closed_ns != NO_TIME ? c->closed_ns : c->opened_ns;
+}
+
+static void note_openers(struct arrivals *a) {
+    const struct workload *w = a->w;
+
+    for (uint32_t i = 0; i < w->n_conns; i++) {
+        a->group[i] = group_of(a, &w->conns[i]);
+        a->opener[i] = a->next[i] = WORKLOAD_NO;
+    }
+    for (uint32_t i = w->n_exchanges; i-- > 0;) a->opener[w->exchanges[i].conn] = i; /* in the order of capture */
+    for (uint32_t i = 0; i < w->n_conns; i++) {
+        const struct workload_conn *c = &w->conns[i];
+        if (a->opener[i] == WORKLOAD_NO) continue;
+        if (!(c->flags & WCONN_OPENED) || c->dial_ns == NO_TIME ||
+            workload_after(w->exchanges[a->opener[i]].at_ns, dialed_until(c)) > AT_ONCE)
+            a->opener[i] = WORKLOAD_NO;
+    }
+}
+
+static void add_surplus(struct arrivals *a, uint32_t conn) {
+    struct surplus *s = &a->surplus[a->group[conn]];
+
+    if (s->first == WORKLOAD_NO)
+        s->first = conn;
+    else
+        a->next[s->last] = conn;
+    s->last = conn;
+}
+
+/* A request on a connection that was there: was it the oldest dial's that still ran? */
+static void find_dial(struct arrivals *a, struct workload_exchange *x) {
+    struct surplus *s = &a->surplus[a->group[x->conn]];
+    const struct workload_conn *c;
+
+    while (s->first != WORKLOAD_NO && workload_after(x->at_ns, dialed_until(&a->w->conns[s->first])) > AT_ONCE)
+        s->first = a->next[s->first];
+    if (s->first == WORKLOAD_NO) return;
+    c = &a->w->conns[s->first];
+    s->first = a->next[s->first];
+    wanted_at(x, c->opened_ns);
+}
+
+/* Connections and exchanges in one row, in the order of time: a dial before what it may be for. */
+static struct timed *in_order(const struct arrivals *a, size_t *n) {
+    const struct workload *w = a->w;
+    struct timed *rows = must_have(malloc(((size_t)w->n_conns + w->n_exchanges + 1) * sizeof *rows));
+
+    *n = 0;
+    for (uint32_t i = 0; i < w->n_conns; i++)
+        if (a->opener[i] == WORKLOAD_NO && w->conns[i].flags & WCONN_OPENED && w->conns[i].opened_ns >= 0)
+            rows[(*n)++] = (struct timed){w->conns[i].opened_ns, i};
+    for (uint32_t i = 0; i < w->n_exchanges; i++)
+        if (a->opener[w->exchanges[i].conn] != i && w->exchanges[i].at_ns >= 0)
+            rows[(*n)++] = (struct timed){w->exchanges[i].at_ns, (uint64_t)w->n_conns + i};
+    time_sort(rows, *n);
+    return rows;
+}
+
+static void find_arrivals(struct workload *w) {
+    struct arrivals a = {.w = w};
+    size_t room = (size_t)w->n_conns + 1, n;
+    struct timed *rows;
+
+    a.group = must_have(malloc(room * sizeof *a.group));
+    a.next = must_have(malloc(room * sizeof *a.next));
+    a.opener = must_have(malloc(room * sizeof *a.opener));
+    note_openers(&a);
+    a.surplus = must_have(malloc(((size_t)a.n_groups + 1) * sizeof *a.surplus));
+    for (uint32_t i = 0; i < a.n_groups; i++) a.surplus[i] = (struct surplus){WORKLOAD_NO, WORKLOAD_NO};
+    rows = in_order(&a, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].what < w->n_conns)
+            add_surplus(&a, (uint32_t)rows[i].what);
+        else
+            find_dial(&a, &w->exchanges[rows[i].what - w->n_conns]);
+    }
+    for (uint32_t i = 0; i < w->n_conns; i++)
+        if (a.opener[i] != WORKLOAD_NO) wanted_at(&w->exchanges[a.opener[i]], w->conns[i].opened_ns);
+    idmap_clear(&a.numbers);
+    free(rows);
+    free(a.group);
+    free(a.next);
+    free(a.opener);
+    free(a.surplus);
 }
 
 /* ---- the end ---- */
@@ -334,6 +450,7 @@ struct workload *workload_builder_end(struct workload_builder *b, int64_t first_
 
     *why = b->full;
     if (b->full) return NULL;
+    find_arrivals(w);
     workload_begin(w, first_ns, last_ns);
     b->w = NULL;
     return w;

@@ -1,6 +1,8 @@
 /* connleak.workload/1 lines. What must hold: the lines are read or refused with a
- * sentence, whatever they announce, and a workload that was read is written as
- * text that reads as the same again, with its names and without. */
+ * sentence, whatever they announce; a workload that was read is written as text that
+ * reads as the same again, with its names and without; and a what-if over it ends, with
+ * each request served or not. */
+#include "record/whatif_json.h"
 #include "record/workload_json.h"
 
 #include <stdlib.h>
@@ -65,6 +67,35 @@ static void check_again(const struct workload *w) {
     workload_free(&again);
 }
 
+static void check_row(const struct whatif_row *row, uint32_t n) {
+    uint64_t closes = 0;
+
+    for (unsigned i = 0; i < N_REASONS; i++) closes += row->closes[i];
+    must(row->requests + row->unserved == n && row->reused <= row->requests);
+    must(closes <= row->dials + row->standing && row->peak_idle <= row->peak_open);
+    must(row->peak_open <= row->dials + row->standing && row->tls_handshakes <= row->dials);
+}
+
+/* Takes the workload. */
+static void ask_whatif(struct workload *w) {
+    struct virtual_conf base = settings_default();
+    struct sweep sweep = {0};
+    char error[SETTINGS_TEXT], note[WHATIF_NOTE_TEXT];
+    struct json_out o = {0};
+    struct whatif_job *j;
+
+    must(sweep_add(&sweep, "max_conns_per_host=0,1", error) && sweep_add(&sweep, "keys=proxy,direct", error) &&
+         sweep_add(&sweep, "profile=go1.19,go1.27", error) && sweep_add(&sweep, "idle_conn_timeout=0,1ms", error));
+    j = whatif_job_new(w, &base, &sweep, true);
+    while (whatif_job_run(j, 1000)) must(whatif_job_done(j) <= 1000);
+    for (unsigned i = 0; i < sweep_combinations(&sweep); i++) check_row(whatif_job_row(j, i), whatif_job_demands(j)->n);
+    check_row(whatif_job_base_row(j), whatif_job_demands(j)->n);
+    for (unsigned i = 0; whatif_note(j, i, note); i++) must(*note);
+    whatif_json(&o, j, "x");
+    json_out_free(&o);
+    whatif_job_free(&j);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     bool refused;
     struct workload *w = read_all((const char *)data, len, &refused);
@@ -75,6 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     workload_anonymise(w);
     check_rows(w);
     check_again(w);
-    workload_free(&w);
+    ask_whatif(w);
     return 0;
 }
