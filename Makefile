@@ -233,7 +233,7 @@ lint: deps-lint
 	    $(CPPCHECK_SUPPRESS) $(CPPCHECK_QUEUES) -Idaemon -Iprobes daemon probes
 	@echo "  TIDY"
 	$(Q)printf '%s\n' $(SOURCES) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- \
-	    -std=gnu11 -Idaemon -Iprobes -DCONNLEAK_VERSION=\"$(VERSION)\" $(LLHTTP_CFLAGS) 2>/dev/null' tidy
+	    -std=gnu11 -Idaemon -Iprobes -DCONNLEAK_VERSION=\"$(VERSION)\" $(LLHTTP_CFLAGS) $(TRACE_CFLAGS) 2>/dev/null' tidy
 	@echo "  MANDOC"
 	$(Q)mandoc -Tlint -Wwarning $(MANUALS)
 

@@ -148,12 +148,10 @@ static bool watch(const struct options *o, struct source *source, struct fold *f
     return page_flush(page);
 }
 
-static void tell_limits(const struct trace_format *format, const struct fold_counts *counts) {
-    if (!format)
-        fprintf(stderr, "connleak resets: %llu events were lost, and records that they may concern say so\n",
-                (unsigned long long)counts->lost);
-    else if (!trace_format_has_reason(format))
-        complain("this kernel gives no reason for its RSTs%s", "; Linux 6.12 and newer do");
+static void tell_lost(uint64_t lost) {
+    if (!lost) return;
+    fprintf(stderr, "connleak resets: %llu events were lost, and records that they may concern say so\n",
+            (unsigned long long)lost);
 }
 
 int resets_main(int argc, char **argv) {
@@ -161,7 +159,6 @@ int resets_main(int argc, char **argv) {
     struct fold_limits limits = FOLD_LIMITS_DEFAULT;
     struct resets_page page = {.out = stdout};
     char error[TRACE_TEXT] = "", left[TRACE_TEXT] = "";
-    struct fold_counts counts;
     struct source *source;
     struct fold *fold;
     int code = parse_options(argc, argv, &o);
@@ -170,7 +167,8 @@ int resets_main(int argc, char **argv) {
     catch_signals();
     source = source_open(error);
     if (!source) return complain("%s", error);
-    tell_limits(source_format(source), NULL);
+    if (!trace_format_has_reason(source_format(source)))
+        complain("this kernel gives no reason for its RSTs%s", "; Linux 6.12 and newer do");
     page.as = o.as;
     page.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     page.reasons_known = trace_format_has_reason(source_format(source));
@@ -183,8 +181,7 @@ int resets_main(int argc, char **argv) {
         complain("stdout: %s", strerror(errno));
         code = EXIT_FAILED;
     }
-    counts = fold_counts(fold);
-    if (counts.lost) tell_limits(NULL, &counts);
+    tell_lost(fold_counts(fold).lost);
     fold_free(&fold);
     json_out_free(&page.text);
     if (!source_close(&source, left)) {
