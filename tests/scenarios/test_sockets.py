@@ -218,16 +218,15 @@ def test_a_peer_that_does_not_read(pair):
     except BlockingIOError:
         pass
 
-    def at_rest():
-        """Its row, at a moment in which the kernel sends nothing more."""
-        before = ioctl(server, termios.TIOCOUTQ)
+    def agreed():
+        """Its row, once nothing moves: what is unsent is what was written and has not arrived."""
         said = ask("--port", server.getsockname()[1])
-        return said["totals"]["peer_not_reading"] == 1 and ioctl(server, termios.TIOCOUTQ) == before and row_of(said, server)
-    row = until(at_rest, "the window is closed")
-    unsent = row["notsent"]
-    window = row["peer_window"]  # 0, or too small for the segment that is next
+        row = row_of(said, server)
+        arrived = ioctl(client, termios.FIONREAD)
+        return said["totals"]["peer_not_reading"] == 1 and row["notsent"] == ioctl(server, termios.TIOCOUTQ) == sent - arrived and row
+    row = until(agreed, "the window is closed")
+    unsent, window = row["notsent"], row["peer_window"]  # a window of 0, or too small for the segment that is next
     assert row["waits_for"] == "peer_read" and window < 65536
-    assert unsent == sent - ioctl(client, termios.FIONREAD) == ioctl(server, termios.TIOCOUTQ)
     assert f"peer does not read: window {window:,}, {unsent:,} bytes unsent" in row["verdict"]
     assert f"the peer is pid {os.getpid()} " in row["verdict"]
 
