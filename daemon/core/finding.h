@@ -86,7 +86,7 @@ enum dial_cause { DIAL_CAUSE_OTHER, DIAL_CAUSE_REFUSED, DIAL_CAUSE_UNRESOLVED, D
 
 /* All that is known when a connection is over; of one still open when a capture ends, too (by = BY_NONE). */
 struct fact_end {
-    int64_t opened_ns, last_data_ns; /* last_data_ns 0: not known */
+    int64_t opened_ns, last_data_ns; /* last_data_ns: when bytes were last on the wire; 0: not known */
     uint64_t received_bytes;         /* that the local end's kernel had acknowledged */
     uint64_t unread_bytes;           /* UNKNOWN_BYTES; by the local end */
     uint64_t unread_if_read_4096;    /* UNKNOWN_BYTES */

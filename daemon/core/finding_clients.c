@@ -248,7 +248,9 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
     struct subject *s = w->subject;
     struct close_waiting *c;
 
-    if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - w->done_ns > CLOSE_SOON) return;
+    /* Of a large body the daemon's kernel may have megabytes left when the daemon is done. */
+    int64_t came_ns = e->last_data_ns > w->done_ns ? e->last_data_ns : w->done_ns;
+    if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - came_ns > CLOSE_SOON) return;
     s->fin_by[class_of(w->status)]++;
     if (s->n_waiting == WAITING) rules_settle(f, s, SETTLE_ALL);
     c = &s->waiting[s->n_waiting++];

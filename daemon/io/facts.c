@@ -178,8 +178,9 @@ static enum fact_early early_of(const struct lifecycle *l) {
     return l->rst_received && !l->fin_received ? FACT_EARLY_RST_AFTER : FACT_EARLY_FIN_AFTER;
 }
 
-static void client_end(const struct lifecycle *l, const struct stream_end *end, struct fact_end *e) {
+static void client_end(const struct lifecycle *l, const struct stream_end *end, struct fact_end *e, mono_ns now) {
     e->received_bytes = end->acked_known ? end->acked : l->bytes_out;
+    if (end->acked_known && end->acked) e->last_data_ns = now - MSEC(end->sent_ago_ms);
     e->unread_bytes = UNKNOWN_BYTES;
     e->local_rst = l->rst_received;
     e->remote_rst = l->rst_sent;
@@ -223,7 +224,7 @@ void facts_closed(struct server *s, const struct lifecycle *l, const struct stre
     if (l->side == SIDE_UPSTREAM)
         upstream_end(l, end, &e);
     else
-        client_end(l, end, &e);
+        client_end(l, end, &e, s->now);
     struct fact fact = fact_of(s, l, FACT_CLOSED);
     fact.end = &e;
     findings_fact(s->findings, &fact);

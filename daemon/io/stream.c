@@ -133,6 +133,7 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
     end->acked = info.tcpi_bytes_acked;
     end->acked_known = len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked;
     end->received = info.tcpi_bytes_received;
+    end->sent_ago_ms = info.tcpi_last_data_sent;
     switch (info.tcpi_state) {
     case STATE_CLOSE: /* both FINs are through, or a RST came, or the kernel gave up waiting */
         closed_state(s, end);

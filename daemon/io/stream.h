@@ -27,7 +27,7 @@ struct stream {
     bool tls_failed;                    /* a fatal TLS error: no close_notify may be sent */
     bool reset;                         /* a RST came: nothing is sent at close */
     bool shut;                          /* our FIN is out: stream_shut */
-    bool reset_at_close;  /* stream_reset_at_close */
+    bool reset_at_close;                /* stream_reset_at_close */
 };
 
 void stream_init(struct stream *s, int fd);
@@ -57,11 +57,12 @@ struct stream_end {
     uint64_t unread;   /* bytes in the kernel's receive queue (SIOCINQ): what makes Linux answer with RST */
     bool fin_received; /* the peer's FIN had arrived, read or not */
     bool rst_received;
-    uint64_t read_late; /* bytes read off behind our FIN */
+    uint64_t read_late;       /* bytes read off behind our FIN */
     uint64_t tls_in, tls_out; /* bytes on the wire that stream_tls_in and _out have not told yet */
-    bool acked_known;         /* the kernel told the following two */
+    bool acked_known;         /* the kernel told the following three */
     uint64_t acked;           /* bytes that the peer's kernel acknowledged */
     uint64_t received;        /* bytes that came, read or not, and 1 for a FIN */
+    uint32_t sent_ago_ms;     /* since bytes last left for the peer: after the write of them, if its window was shut */
     uint64_t unasked;         /* the caller's to say: bytes that no request had asked for */
     bool unasked_is_response; /* they begin like a response */
 };

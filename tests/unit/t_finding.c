@@ -264,6 +264,24 @@ TEST(a_fin_after_a_small_body_again_and_again_is_likely_an_early_close) {
     end();
 }
 
+TEST(a_large_body_is_with_a_slow_client_only_when_its_last_bytes_have_left) {
+    begin(SIDE_DOWNSTREAM, "python-requests/2.28.1");
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 4; id++) {
+        opened(id);
+        exchange(id);
+        now += SEC(4);
+        struct fact_end e = an_end();
+        e.last_data_ns = now - MSEC(20);
+        ended(id, &e);
+    }
+    wait_for(SEC(2));
+    const struct finding *fi = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK_EQ(fi ? fi->count : 0, 4);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
 TEST(two_such_fins_are_chance) {
     begin(SIDE_CLIENT, "Go-http-client/1.1");
     for (conn_id id = 1; id <= 2; id++) {
