@@ -1,6 +1,8 @@
 /* GET /events: what happens is told in order, once, and to nobody more than he can take. */
 #include "admin_fixture.h"
 
+#include <malloc.h>
+
 /* A listener: what came so far stays in c.data, chunk lines among it. */
 static struct client listen_for(struct fixture *f, const char *query) {
     char request[128];
@@ -257,19 +259,43 @@ TEST(heads_alone_and_values_that_are_none) {
     fx_free(f);
 }
 
-/* What comes after the request is no request: the answer never ends. */
+/* What comes after the request is no request, since the answer never ends; and is not kept either. */
 TEST(bytes_of_a_listener_are_dropped) {
+    enum { MANY = 8 << 20 };
     struct fixture *f = fx_new(100, NULL);
     struct client c = listen_for(f, "");
     CHECK(hears(f, &c, ": connleakd"));
-    char junk[8192];
-    memset(junk, 'x', sizeof junk - 1);
-    junk[sizeof junk - 1] = '\0';
-    for (int i = 0; i < 50; i++) say(&c, junk), turns(f, 3);
+    static const char junk[16384] = "x";
+    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd, sent = 0;
+    for (double until = seconds() + 10; sent < MANY && seconds() < until; turn(f)) {
+        ssize_t n = send(c.fd, junk, sizeof junk, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) sent += (size_t)n;
+    }
+    CHECK(sent >= MANY);
+    turns(f, 10);
+    CHECK(mallinfo2().uordblks + mallinfo2().hblkhd < before + MANY / 4);
     open_life(f, SIDE_DOWNSTREAM, 1);
     wake(f);
     CHECK(hears(f, &c, "\"d-1\""));
     CHECK(!strstr(c.data, "400 Bad Request"));
+    hang_up(&c);
+    fx_free(f);
+}
+
+TEST(a_listener_that_heard_nothing_for_long_gets_a_comment) {
+    struct fixture *f = fx_new(100, NULL);
+    struct client c = listen_for(f, "?only=findings");
+    CHECK(hears(f, &c, ": connleakd"));
+    forget(&c);
+    for (conn_id id = 1; id <= 2; id++) {
+        open_life(f, SIDE_DOWNSTREAM, id); /* nothing that it asked for */
+        wake(f);
+        turns(f, 10);
+        hear(&c, SIZE_MAX);
+        CHECK_EQ(c.len > 0, id == 2);
+        f->now += SEC(15);
+    }
+    CHECK_STR(c.data, "3\r\n:\n\n\r\n");
     hang_up(&c);
     fx_free(f);
 }
