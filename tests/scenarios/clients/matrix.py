@@ -46,6 +46,8 @@ class Requests:
         session.trust_env = False
         if self.job["proxy"]:
             session.proxies = {"http": self.job["proxy"]}
+            # Threads that are the first to ask make a pool each, of which one stays: the others' connections are lost.
+            session.get_adapter("http://").proxy_manager_for(self.job["proxy"])
         return session
 
     def one(self, url):
