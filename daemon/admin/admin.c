@@ -96,7 +96,11 @@ static void get_pools(struct admin *a, struct web_conn *c) {
 }
 
 static void get_ledger(struct admin *a, struct web_conn *c) {
-    stream(c, LINES_TYPE, ledger_stream(&a->env));
+    const char *events = param(a, "events");
+    if (events && strcmp(events, "true") != 0 && strcmp(events, "false") != 0)
+        refuse_param(c, "events", "true or false");
+    else
+        stream(c, LINES_TYPE, ledger_stream(&a->env, events && strcmp(events, "true") == 0));
 }
 
 static void get_connections(struct admin *a, struct web_conn *c) {
@@ -251,7 +255,7 @@ static const struct route {
     {"/pools", GET, get_pools, {NULL}},
     {"/connections", GET, get_connections, {"side", "state", "key", "reason", "limit", "after"}},
     {"/connections/", GET, get_connection, {NULL}},
-    {"/ledger", GET, get_ledger, {NULL}},
+    {"/ledger", GET, get_ledger, {"events"}},
     {"/findings", GET, get_findings, {"kind", "severity", "state", "tag", "limit", "after"}},
     {"/events", GET, get_events, {"only"}},
     {"/config", GET, get_config, {NULL}},

@@ -29,8 +29,9 @@ struct list_stream {
 /* GET /ledger: every record held of the connections that began before the first
  * slice, each exactly once: the closed ones in order of closing, then the open
  * ones. One that closes meanwhile is written in whichever state it is met. A
- * reader so slow that records leave memory unread gets its answer cut off. */
-struct list_stream ledger_stream(const struct admin_env *env);
+ * reader so slow that records leave memory unread gets its answer cut off. With `events`, each with the
+ * events that it has kept. */
+struct list_stream ledger_stream(const struct admin_env *env, bool events);
 
 /* GET /pools. */
 struct list_stream pools_stream(const struct admin_env *env);

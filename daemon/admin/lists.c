@@ -29,7 +29,7 @@ static struct conn_json as_json(const struct admin_env *env) {
 
 struct ledger_walk {
     const struct admin_env *env;
-    bool begun;
+    bool begun, events;
     uint64_t seq;            /* the closed record to look at next */
     uint64_t end;            /* those before it were closed when the walk began */
     conn_id after[N_SIDES];  /* open ones up to here are written */
@@ -71,6 +71,7 @@ static enum web_more ledger_more(void *state, struct json_out *out) {
     struct ledger_walk *w = state;
     struct conn_json how = as_json(w->env);
     struct slice slice = {0};
+    how.events = w->events;
     if (!w->begun) ledger_begin(w);
     for (; !slice_full(&slice, out); slice.looks++) {
         const struct lifecycle *life;
@@ -91,10 +92,11 @@ static enum web_more ledger_more(void *state, struct json_out *out) {
     return WEB_MORE;
 }
 
-struct list_stream ledger_stream(const struct admin_env *env) {
+struct list_stream ledger_stream(const struct admin_env *env, bool events) {
     struct ledger_walk *w = calloc(1, sizeof *w);
     if (!w) abort();
     w->env = env;
+    w->events = events;
     return (struct list_stream){ledger_more, free, w};
 }
 

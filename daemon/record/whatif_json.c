@@ -71,6 +71,8 @@ bool whatif_note(const struct whatif_job *j, unsigned i, char buf[WHATIF_NOTE_TE
         {d->unplaced, "request names no origin and is left out", "requests name no origin and are left out"},
         {d->opaque, "connection cannot be looked into (TLS, a tunnel) and is left out of the model",
          "connections cannot be looked into (TLS, tunnels) and are left out of the model"},
+        {d->pipelined, "request was pipelined behind another one: Go's pool gives it a connection of its own",
+         "requests were pipelined behind others: Go's pool gives each a connection of its own"},
         {d->retried, "request was sent again after its connection failed, and counts once",
          "requests were sent again after their connections failed, and count once"},
         {whatif_job_observed(j)->standing, "connection stood when the observation began, and is no dial",

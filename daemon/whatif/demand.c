@@ -153,6 +153,7 @@ static void add_demand(struct demands *d, struct grouping *g, uint32_t row) {
     }
     if (peer == WORKLOAD_NO || peer < d->w->n_origins) peer = x->origin;
     d->spread += (x->flags & WX_SPREAD) != 0;
+    d->pipelined += (x->flags & WX_PIPELINED) != 0;
     r = &d->rows[d->n++];
     *r = (struct demand){.at_ns = x->at_ns,
                          .busy_ns = at_least_0(x->done_ns - x->waited_ns),

@@ -54,6 +54,7 @@ struct demands {
     uint64_t spread;      /* whose times were not kept */
     uint64_t unplaced;    /* whose origin is not known */
     uint64_t opaque;      /* connections whose requests cannot be seen */
+    uint64_t pipelined;   /* sent before the answer to the one before: a pool does not do that */
     uint64_t missing;     /* requests of the records for which there is no exchange */
     bool proxied, direct; /* there are such connections */
 };
