@@ -8,6 +8,7 @@
 
 #define TICK_MOST  SEC(1)
 #define TICK_LEAST MSEC(100)
+#define TICK_CALM  SEC(4)  /* nothing happens, but what did may become a leak: at most so much later than it is one */
 #define TICK_QUIET SEC(15) /* nothing happens, but what is open may resolve */
 #define AFTERMATH  SEC(2)  /* for what the rules wait to see after a connection's end */
 
@@ -18,7 +19,7 @@ struct causes {
     struct server *server;
     struct admin *admin;
     struct event *tick;
-    mono_ns period;
+    mono_ns period, calm;
     mono_ns patience; /* so long after the last thing that happened, time alone may raise something */
 };
 
@@ -50,8 +51,9 @@ static void set_times(struct causes *c) {
     const struct conf *conf = c->server->conf;
     mono_ns leak = conf->findings.leak_after, slow = conf->findings.slow_after;
     mono_ns shorter = leak && (!slow || leak < slow) ? leak : slow;
-    c->patience = (leak > slow ? leak : slow) + AFTERMATH;
+    c->patience = (leak > slow ? leak : slow) + TICK_CALM;
     c->period = !shorter || shorter / 4 > TICK_MOST ? TICK_MOST : shorter / 4 < TICK_LEAST ? TICK_LEAST : shorter / 4;
+    c->calm = !shorter || shorter / 2 > TICK_CALM ? TICK_CALM : shorter / 2 < c->period ? c->period : shorter / 2;
     c->server->tick_after = c->period;
 }
 
@@ -90,7 +92,8 @@ static mono_ns next_look(const struct causes *c) {
     mono_ns quiet = s->now - s->last_work;
     bool connected =
         ledger_totals(s->ledger, SIDE_UPSTREAM)->open > 0 || ledger_totals(s->ledger, SIDE_DOWNSTREAM)->open > 0;
-    if (quiet <= AFTERMATH || (connected && quiet <= c->patience)) return c->period;
+    if (quiet <= AFTERMATH) return c->period;
+    if (connected && quiet <= c->patience) return c->calm;
     return findings_open(s->findings) ? TICK_QUIET : 0;
 }
 
@@ -104,7 +107,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) {
     tell_news(c);
     mono_ns next = next_look(c);
     struct timeval tv = {(time_t)(next / SEC(1)), (suseconds_t)(next % SEC(1) / 1000)};
-    s->ticking = next != 0 && next < TICK_QUIET; /* else work goes on with the short period at once */
+    s->ticking = next == c->period; /* else work goes on with the short period at once */
     if (next) event_add(c->tick, &tv);
 }
 
