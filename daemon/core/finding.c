@@ -488,7 +488,6 @@ static void flowing(struct findings *f, struct watch *w, const struct fact *fact
     if (w->state != WATCH_BLOCKED) return;
     rules_unblocked(f, w, fact->at_ns);
     w->flowing_ns = fact->at_ns;
-    w->counted_held = false;
     enter(w, WATCH_BUSY);
 }
 

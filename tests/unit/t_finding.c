@@ -559,6 +559,12 @@ TEST(a_few_more_bytes_do_not_end_a_stall) {
     wait_for(SEC(31));
     const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
     CHECK_EQ(fi ? fi->number[NUM_HELD] : 0, 3);
+    for (conn_id id = 1; id <= 3; id++) {
+        say(fact_of(id, FACT_FLOWING));
+        say(fact_of(id, FACT_BLOCKED));
+    }
+    wait_for(SEC(31));
+    CHECK_EQ(fi ? fi->count : 0, 3); /* each response once */
     end();
 }
 
