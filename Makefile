@@ -158,6 +158,8 @@ $(addprefix $(B)/tests/,unit/t_sockdiag fuzz/f_sockdiag): $(call obj,$(addprefix
 # All words, for the manual and for their test.
 $(B)/tests/tools/tables_text $(B)/tests/unit/t_words: $(B)/probes/explain/words.o
 
+$(B)/tests/unit/t_capture_workload: $(B)/probes/capture/workload.o
+
 fuzzers: $(FUZZERS)
 
 # --- what is needed ---
