@@ -231,12 +231,13 @@ void rules_settle(struct findings *f, struct subject *s, enum settle how) {
 
     for (unsigned i = 0; i < s->n_waiting; i++) {
         struct close_waiting *c = &s->waiting[i];
-        if (another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
+        bool keeps_none = closes_to_proxies(f, s, c->proxied);
+        if (!keeps_none && another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
             struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
             count_redial(t, s, c->fin_ns);
             raise_churn(f, s, t);
         } else if (how != SETTLE_RIPE || f->now - c->fin_ns >= CLOSE_SOON) {
-            close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
+            close_is_early(f, s, c, keeps_none ? effect_aiohttp : NULL);
         } else {
             s->waiting[kept++] = *c;
         }

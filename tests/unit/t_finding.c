@@ -693,6 +693,15 @@ static void as_a_forward_proxy(void) {
     findings_set_conf(f, &conf);
 }
 
+TEST(who_keeps_no_connection_to_a_proxy_has_no_limit_of_them) {
+    begin(SIDE_DOWNSTREAM, "Python/3.11 aiohttp/3.8.4");
+    as_a_forward_proxy();
+    burst_and_again(6);
+    CHECK(!found(FINDING_IDLE_CAP_CHURN));
+    CHECK(found(FINDING_EARLY_BODY_CLOSE) && found(FINDING_EARLY_BODY_CLOSE)->severity == SEVERITY_INFO);
+    end();
+}
+
 TEST(eight_hosts_through_a_proxy_churn_and_directly_would_not) {
     static const char *const hosts[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
