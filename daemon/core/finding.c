@@ -516,6 +516,10 @@ static void seen_socket(struct watch *w, const struct fact *fact) {
     uint32_t recv_q = k->recv_q > UINT32_MAX ? UINT32_MAX : (uint32_t)k->recv_q;
 
     if (k->pid) w->pid = k->pid;
+    if (k->comm && w->subject) {
+        memset(w->subject->comm, 0, sizeof w->subject->comm);
+        put_text(w->subject->comm, sizeof w->subject->comm, k->comm);
+    }
     if (k->recv_q == UNKNOWN_BYTES) return;
     w->probed = true;
     if (!recv_q || recv_q < w->recv_q)

@@ -4,6 +4,8 @@
  * like it must come again and again; and what looks the same as something else names it. */
 #include "finding_private.h"
 
+#include <string.h>
+
 static uint32_t bit(enum finding_kind kind) {
     return (uint32_t)1 << kind;
 }
@@ -302,9 +304,9 @@ static void add_held(struct held *h, struct watch *w, bool blocked) {
     h->n++;
     h->single += w->requests == 1;
     h->unread += blocked || (w->probed && w->recv_q > 0);
-    h->read += !blocked && w->probed && w->recv_q == 0;
-    h->in_buffer += !blocked && w->delivered <= own_buffer(w->subject->pub.stack);
-    h->in_queue += !blocked && w->delivered <= QUEUE_MOST;
+    h->read += !blocked && (w->bodyless || (w->probed && w->recv_q == 0)); /* no body: nothing to leave unread */
+    h->in_buffer += !blocked && !w->bodyless && w->delivered <= own_buffer(w->subject->pub.stack);
+    h->in_queue += !blocked && !w->bodyless && w->delivered <= QUEUE_MOST;
     h->recv_q += w->recv_q;
     if (!h->first || since < h->oldest_ns) h->oldest_ns = since;
     if (!h->first) h->first = w;
@@ -335,7 +337,7 @@ static void count_held(struct findings *f, struct subject *s, enum held_when whe
     }
     TAILQ_FOREACH (w, &s->idle, link) {
         if (!is_held(f, s, w, when, false)) break;
-        if (w->counted_held) continue;
+        if (w->counted_held || w->bodyless) continue;
         w->counted_held = true;
         tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
@@ -362,6 +364,7 @@ static void body_not_closed(struct findings *f, struct subject *s, const struct 
     tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
     if (h->recv_q) tally_set(t, NUM_RECV_Q, h->recv_q);
     if (h->pid) tally_set(t, NUM_PID, h->pid);
+    memcpy(t->pub.comm, s->comm, sizeof t->pub.comm);
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
     t->pub.last_ns = f->now;
     t->raised_now = true;

@@ -120,6 +120,7 @@ struct subject {
     uint32_t rate_opens;
     uint32_t sufficient;
     uint64_t held; /* now */
+    char comm[16]; /* of the process that the probe found; "" */
     struct host_share hosts[MAX_HOSTS];
     uint8_t n_hosts;
     struct tally *tally[N_FINDINGS];

@@ -61,7 +61,7 @@ void facts_record(struct findings *f, const struct wire_record *r) {
         .unread_bytes = l->known & KNOW_UNREAD ? l->unread_bytes : UNKNOWN_BYTES,
         .unread_if_read_4096 = e->unread_if_read_4096,
         .body_announced = l->body_announced,
-        .body_read = l->body_read,
+        .body_read = e->body_bytes,
         .excess_bytes = e->excess_bytes,
         .rst_packet = l->rst_sent ? e->rst_packet : 0,
         .zero_window_ns = e->local.zero_window_ns,

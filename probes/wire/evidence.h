@@ -122,6 +122,7 @@ struct wire_evidence {
     uint64_t unread_if_read_4096; /* a guess: acked_bytes less one read of 4,096 bytes; UNKNOWN_BYTES where there was no
                                      RST */
     uint64_t requests_seen, responses_seen; /* lower bounds, also where the record says null */
+    uint64_t body_bytes;                    /* of the last response, that passed: whether they were read is not known */
     uint64_t excess_bytes;                  /* of the server, beyond an announced body with no request outstanding */
     int64_t last_done_ns;                   /* when the last response was complete; 0: never */
     uint32_t incomplete;                    /* enum wire_incomplete */

@@ -241,6 +241,7 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->requests_seen = (uint64_t)c->n_requests + c->cut_requests;
     e->responses_seen = (uint64_t)c->n_responses + c->cut_responses;
     e->excess_bytes = c->excess;
+    e->body_bytes = c->body;
     e->excess_is_response = c->excess_is_response;
     e->last_done_ns = c->done_ns;
     e->pipelined = c->pipelined;

@@ -506,7 +506,7 @@ TEST(it_resolves_when_the_connections_are_gone) {
 }
 
 static void socket_of(conn_id id, uint64_t recv_q) {
-    struct fact_socket k = {.recv_q = recv_q, .send_q = 0, .pid = 4711};
+    struct fact_socket k = {.recv_q = recv_q, .send_q = 0, .pid = 4711, .comm = "checkout"};
     struct fact fact = fact_of(id, FACT_SOCKET);
     fact.socket = &k;
     say(fact);
@@ -525,6 +525,7 @@ TEST(unread_bytes_in_the_clients_socket_confirm_a_leak) {
     const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
     CHECK(fi && fi->confidence == CONFIDENCE_CONFIRMED);
     CHECK(fi && fi->number[NUM_RECV_Q] == 134000 && fi->number[NUM_PID] == 4711);
+    CHECK(fi && !strcmp(fi->comm, "checkout"));
     CHECK(!found(FINDING_TRANSPORT_PER_REQUEST));
     end();
 }
@@ -583,6 +584,21 @@ TEST(who_reads_and_rests_is_not_held) {
     for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_BLOCKED));
     wait_for(SEC(31));
     CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    end();
+}
+
+TEST(what_has_no_body_cannot_be_left_unread) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 8; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, FACT_BODYLESS);
+        done(id);
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(31));
+    CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST));
     end();
 }
 
