@@ -289,6 +289,10 @@ TEST(a_connection_that_stood_at_the_beginning_is_no_dial) {
     CHECK_EQ(row.dials, 0);
     CHECK_EQ(row.standing, 1);
     CHECK_EQ(row.reused, 2);
+    ask(w, 102, 5); /* beside another one: that is a dial */
+    run(w, settings_default(), &row);
+    CHECK_EQ(row.dials, 1);
+    CHECK_EQ(row.standing, 1);
     workload_free(&w);
 }
 
@@ -382,12 +386,20 @@ TEST(closes_at_random_are_no_timeout) {
     workload_free(&w);
 }
 
-TEST(a_pause_that_was_outlived_is_longer_than_any_timeout) {
-    struct workload *w = closed_idle(1, 300, 0);
+TEST(closes_at_one_moment_are_a_restart_s) {
+    struct workload *w = closed_idle(5, 300, 0);
 
-    conn(w, "a:80", 20000);
-    ask(w, 20000, 5);
-    ask(w, 22000, 5);
+    for (uint32_t i = 0; i < w->n_conns; i++) w->conns[i].closed_ns = SEC(100) + MSEC(i);
+    CHECK_EQ(learned(w).idle_timeout_ns, 0);
+    workload_free(&w);
+}
+
+TEST(a_pause_that_was_outlived_is_longer_than_any_timeout) {
+    struct workload *w = closed_idle(3, 300, 0);
+
+    CHECK_EQ(learned(w).idle_timeout_ns, MSEC(300));
+    conn(w, "a:80", 40000);
+    for (int i = 0; i < 3; i++) ask(w, 40000 + i * 2000, 5);
     CHECK_EQ(learned(w).idle_timeout_ns, 0);
     workload_free(&w);
 }
