@@ -335,7 +335,8 @@ static enum progress wait_for_bytes(struct client *c, const struct plan_exchange
 
     if (c->eof || c->reset) return DONE;
     if (c->head_len && c->seen >= c->head_len + body) return DONE;
-    if (!c->head_len && c->seen >= had + 512) return DONE; /* nothing may be read of it: the head's length is not known */
+    if (!c->head_len && c->seen >= had + 512)
+        return DONE; /* nothing may be read of it: the head's length is not known */
     if (quiet > QUIET_NS && c->seen + slack >= had) return DONE;
     if (quiet > QUIET_NS && c->seen < had && may_read(c) == 0) {
         c->take += had - c->seen; /* more than a socket holds: the captured client must have read that much */

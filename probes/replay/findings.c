@@ -48,7 +48,8 @@ static const struct conn_outcome *outcome_of(const struct outcomes *o, const str
 }
 
 /* Are all connections that it names such that they could not do the same? */
-static enum outcome_cause why_not(const struct outcomes *o, const struct run *r, const struct finding *fi, bool captured) {
+static enum outcome_cause why_not(const struct outcomes *o, const struct run *r, const struct finding *fi,
+                                  bool captured) {
     enum outcome_cause cause = CAUSE_NONE;
 
     for (unsigned i = 0; i < fi->n_ids; i++) {
@@ -67,7 +68,8 @@ static enum outcome_cause why_not(const struct outcomes *o, const struct run *r,
 
 static void index_ids(struct outcomes *o, const struct run *r) {
     for (uint32_t i = 0; i < r->plan->n_conns; i++)
-        if (r->plan->conns[i].record->life.id >= o->n_by_id) o->n_by_id = (uint32_t)r->plan->conns[i].record->life.id + 1;
+        if (r->plan->conns[i].record->life.id >= o->n_by_id)
+            o->n_by_id = (uint32_t)r->plan->conns[i].record->life.id + 1;
     o->by_id = malloc((o->n_by_id + (size_t)1) * sizeof *o->by_id);
     if (!o->by_id) abort();
     for (uint32_t i = 0; i < o->n_by_id; i++) o->by_id[i] = UINT32_MAX;

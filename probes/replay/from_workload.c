@@ -91,6 +91,14 @@ static bool is_played(const struct reading *b, const struct workload_conn *c) {
     return !both || c->side == SIDE_DOWNSTREAM;
 }
 
+/* When the request's body was sent, which a capture's workload does not say: at once, or when it was asked for. */
+static int64_t body_sent(const struct workload_exchange *x, int64_t head_ns) {
+    int64_t at_ns = x->sent_ns != NO_TIME                            ? x->at_ns + x->sent_ns
+                    : x->flags & WX_EXPECT && x->first_ns != NO_TIME ? x->at_ns + x->first_ns + 1
+                                                                     : head_ns;
+    return at_ns > head_ns ? at_ns : head_ns;
+}
+
 static void find_moments(struct reading *b) {
     bool downstream_only = b->w->n_conns && !is_played(b, &(struct workload_conn){.side = SIDE_UPSTREAM});
     uint8_t *skip = calloc(b->w->n_conns + (size_t)1, 1);
@@ -109,7 +117,7 @@ static void find_moments(struct reading *b) {
         int64_t sent = later(x->at_ns, x->waited_ns);
         if (skip[x->conn]) continue;
         add_moment(b, sent, AT_REQUEST, i);
-        if (x->request_body) add_moment(b, later(x->at_ns, x->sent_ns), AT_SENT, i);
+        if (x->request_body) add_moment(b, body_sent(x, sent), AT_SENT, i);
         if (!x->status || x->first_ns == NO_TIME) continue;
         add_moment(b, later(x->at_ns, x->first_ns), AT_ANSWER, i);
         add_moment(b, later(x->at_ns, x->done_ns == NO_TIME ? x->first_ns : x->done_ns), AT_DONE, i);
@@ -146,7 +154,8 @@ static void end_head(struct reading *b, uint32_t len) {
 static void make_request(struct reading *b, const struct workload_exchange *x) {
     const struct workload_conn *c = &b->w->conns[x->conn];
     const char *method = workload_text_of(b->w, x->method), *path = workload_text_of(b->w, x->path),
-               *host = x->origin == WORKLOAD_NO ? "unknown.invalid" : workload_text_of(b->w, b->w->origins[x->origin].host);
+               *host =
+                   x->origin == WORKLOAD_NO ? "unknown.invalid" : workload_text_of(b->w, b->w->origins[x->origin].host);
 
     json_out_reset(&b->text);
     put_text(b, *method ? method : "GET");
@@ -221,7 +230,8 @@ static void tell_text(struct reading *b, struct told *t, bool by_client, int64_t
 
 /* An address in place of a label: the same for the same one. */
 static struct endpoint address_of(const struct workload *w, uint32_t text, uint8_t network, uint16_t port) {
-    struct endpoint e = {.family = ADDR_V4, .port = port, .addr = {network, (uint8_t)(text >> 16), (uint8_t)(text >> 8), (uint8_t)text}};
+    struct endpoint e = {
+        .family = ADDR_V4, .port = port, .addr = {network, (uint8_t)(text >> 16), (uint8_t)(text >> 8), (uint8_t)text}};
     const char *colon = strrchr(workload_text_of(w, text), ':');
 
     if (!port && colon) e.port = (uint16_t)strtoul(colon + 1, NULL, 10);

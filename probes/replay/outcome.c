@@ -63,7 +63,7 @@ struct compared {
     const struct run *r;
     const struct plan_conn *p;
     const struct client *c;
-    const struct wire_record *a, *b; /* captured, replayed */
+    const struct wire_record *a, *b;  /* captured, replayed */
     const struct daemon_life *daemon; /* NULL: not known */
     struct conn_outcome *out;
 };
@@ -86,8 +86,10 @@ static enum outcome_cause explain(const struct compared *x, enum outcome_field f
     const struct lifecycle *a = &x->a->life, *b = &x->b->life;
     bool ended_otherwise = f == FIELD_CLOSE_BY || f == FIELD_CLOSE_HOW || f == FIELD_EARLY || f == FIELD_RST_SENT;
 
-    if (ended_otherwise && x->c->was_kept && a->close_by == BY_REMOTE && b->close_by != BY_REMOTE) return CAUSE_PROXY_KEPT;
-    if ((f == FIELD_RST_SENT || f == FIELD_DAEMON_RST) && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN) return CAUSE_DATA_AFTER_CLOSE;
+    if (ended_otherwise && x->c->was_kept && a->close_by == BY_REMOTE && b->close_by != BY_REMOTE)
+        return CAUSE_PROXY_KEPT;
+    if ((f == FIELD_RST_SENT || f == FIELD_DAEMON_RST) && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN)
+        return CAUSE_DATA_AFTER_CLOSE;
     if (f == FIELD_RESPONSES && left_before(x) && a->responses == b->responses + 1) return CAUSE_LEFT_BEFORE;
     if (f == FIELD_CLOSE_BY && !x->c->keeps_alive && a->close_how == HOW_FIN && b->close_how == HOW_FIN &&
         x->a->evidence.early == x->b->evidence.early)
@@ -138,9 +140,13 @@ void outcomes_make(struct outcomes *v, const struct run *r, const struct daemon_
     v->conns = calloc(p->n_conns + (size_t)1, sizeof *v->conns);
     if (!v->conns) abort();
     for (uint32_t i = 0; i < p->n_conns; i++) {
-        struct compared x = {r, &p->conns[i], &r->clients[i], p->conns[i].record,
+        struct compared x = {r,
+                             &p->conns[i],
+                             &r->clients[i],
+                             p->conns[i].record,
                              witness_record(&r->clients_seen, i),
-                             daemon && daemon->lives[i].found ? &daemon->lives[i] : NULL, &v->conns[i]};
+                             daemon && daemon->lives[i].found ? &daemon->lives[i] : NULL,
+                             &v->conns[i]};
         x.out->verdict = VERDICT_NOT_PLAYED;
         if (x.p->played && x.b) {
             compare_all(&x);

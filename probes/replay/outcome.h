@@ -32,7 +32,7 @@ enum outcome_field {
 #define X(sym, name) FIELD_##sym,
     VERDICT_FIELDS(X)
 #undef X
-    N_FIELDS
+        N_FIELDS
 };
 
 enum outcome_cause {

@@ -72,7 +72,7 @@ struct reading {
     uint32_t *parts[2]; /* indices of the client's parts, and of the server's: in order of offset */
     uint32_t n_parts[2];
     int64_t client_ended_ns; /* its first FIN or RST; 0: none */
-    uint32_t answer; /* the exchange whose answer the server's next part belongs to */
+    uint32_t answer;         /* the exchange whose answer the server's next part belongs to */
 };
 
 static void index_parts(struct reading *b) {
@@ -344,7 +344,8 @@ static void steps_of_server_part(struct reading *b, const struct wire_part *part
         const struct wire_mark *m = &t->marks[lo];
         struct plan_exchange *x = m->kind == MARK_REQUEST ? NULL : exchange_of(b, m->exchange);
         if (!x || !x->n_parts) continue;
-        if (m->kind == MARK_INTERIM) add_step(b, STEP_INTERIM, m->at_ns, b->c->first_exchange + (uint32_t)m->exchange, 0);
+        if (m->kind == MARK_INTERIM)
+            add_step(b, STEP_INTERIM, m->at_ns, b->c->first_exchange + (uint32_t)m->exchange, 0);
         if (m->kind == MARK_RESPONSE_DONE)
             add_step(b, STEP_DONE, m->at_ns, b->c->first_exchange + (uint32_t)m->exchange, x->done_len);
     }
@@ -402,7 +403,8 @@ static void plan_client_end(struct reading *b, struct plan_exchange *x) {
     if (x && had > x->response_len) had = x->response_len;
     b->c->had = had;
     b->c->linger = had == 0 || e->rst_cause_likely == RST_CAUSE_ABORT;
-    if (x && (e->early == EARLY_IN_BODY || e->early == EARLY_NO_RESPONSE || x->done_len == NO_LEN)) x->until_client_ends = had;
+    if (x && (e->early == EARLY_IN_BODY || e->early == EARLY_NO_RESPONSE || x->done_len == NO_LEN))
+        x->until_client_ends = had;
     if (!resets || b->c->linger || !x) return;
     if (x->take == NO_LEN) x->take = 4096;
     if (x->take >= had) x->take = had - 1;
@@ -417,7 +419,8 @@ static void steps_of_end(struct reading *b) {
 
     if (l->close_by == BY_REMOTE && server_ns) {
         b->c->origin_resets = l->close_how == HOW_RST;
-        if (last && (last->done_len == NO_LEN || e->response_close || last->done_ns == server_ns)) last->ends_connection = true;
+        if (last && (last->done_len == NO_LEN || e->response_close || last->done_ns == server_ns))
+            last->ends_connection = true;
         add_step(b, STEP_ORIGIN_END, server_ns, at, 0);
         if (client_ns) add_step(b, STEP_FIN, client_ns, at, 0);
     } else if (l->close_by == BY_LOCAL && client_ns) {
@@ -425,7 +428,8 @@ static void steps_of_end(struct reading *b) {
         add_step(b, l->close_how == HOW_RST ? STEP_RESET : STEP_FIN, client_ns, at, 0);
     } else if (last && last->n_parts && last->done_len == NO_LEN && e->remote.bytes) {
         const struct wire_exchange *k = e->n_exchanges ? &e->exchanges[e->n_exchanges - 1] : NULL;
-        if (k && k->framing == FRAMING_LENGTH && k->body_announced != UNKNOWN_BYTES && k->body_announced > k->body_bytes)
+        if (k && k->framing == FRAMING_LENGTH && k->body_announced != UNKNOWN_BYTES &&
+            k->body_announced > k->body_bytes)
             last->fill_after = k->body_announced - k->body_bytes;
     }
 }

@@ -10,7 +10,7 @@
 #include "wire/wire.h"
 
 /* A capture is somebody else's input: what is beyond these is named and left out. */
-#define PLAN_ORIGINS_MAX   1024               /* each has a listening socket */
+#define PLAN_ORIGINS_MAX   1024                 /* each has a listening socket */
 #define PLAN_REQUEST_MAX   ((uint64_t)64 << 20) /* bytes of one request */
 #define PLAN_FILL_MAX      ((uint64_t)64 << 20) /* bytes filled in, in one answer */
 #define PLAN_FILL_ALL_MAX  ((uint64_t)1 << 30)  /* and in all of them */
@@ -41,21 +41,21 @@ struct plan_exchange {
     uint64_t request_len;
     uint64_t request_off, head_end, request_end; /* of the client's stream, as captured */
     uint64_t target_at, target_len;              /* in the captured head */
-    uint64_t grown;                              /* by how much the request is longer than the captured one, modulo 2^64 */
-    uint64_t target_key;                         /* hash of method and path */
-    uint8_t *head;                               /* as captured */
-    uint64_t response_off;                       /* of the server's stream */
-    uint64_t response_len, head_len;             /* captured bytes of the answer; of its heads, interim ones included */
-    uint64_t done_len;      /* of response_len: where the answer ended; what follows was not asked for. NO_LEN: not
-                               complete */
-    uint64_t until_client_ends; /* of response_len: what its client had when it ended the connection. NO_LEN: all */
-    uint64_t take;          /* its client reads so much of the answer at first; NO_LEN: all */
-    uint64_t fill_after;    /* bytes announced beyond response_len, that the origin had still to send */
-    int64_t request_ns, sent_ns;          /* its head, its last byte; capture's clock; 0: has not happened */
-    int64_t head_ns, done_ns;             /* of the answer */
+    uint64_t grown;                  /* by how much the request is longer than the captured one, modulo 2^64 */
+    uint64_t target_key;             /* hash of method and path */
+    uint8_t *head;                   /* as captured */
+    uint64_t response_off;           /* of the server's stream */
+    uint64_t response_len, head_len; /* captured bytes of the answer; of its heads, interim ones included */
+    uint64_t done_len;           /* of response_len: where the answer ended; what follows was not asked for. NO_LEN: not
+                                    complete */
+    uint64_t until_client_ends;  /* of response_len: what its client had when it ended the connection. NO_LEN: all */
+    uint64_t take;               /* its client reads so much of the answer at first; NO_LEN: all */
+    uint64_t fill_after;         /* bytes announced beyond response_len, that the origin had still to send */
+    int64_t request_ns, sent_ns; /* its head, its last byte; capture's clock; 0: has not happened */
+    int64_t head_ns, done_ns;    /* of the answer */
     uint16_t status, n_interim;
     bool is_head, is_safe, absolute;
-    bool ends_connection;   /* the origin's end of the connection is a part of this answer */
+    bool ends_connection; /* the origin's end of the connection is a part of this answer */
     char method[12];
 };
 #define NO_LEN UINT64_MAX
@@ -98,7 +98,7 @@ struct plan {
     struct plan_origin *origins;
     uint32_t n_conns, n_exchanges, n_steps, n_origins;
     uint32_t conns_room, exchanges_room, steps_room;
-    uint32_t *step_conn;     /* of each step */
+    uint32_t *step_conn; /* of each step */
     int64_t begin_ns, end_ns;
     uint64_t filled_in, filled_out; /* bytes of answers and of requests that the capture lacks */
     uint64_t n_filled;              /* messages that have such bytes */

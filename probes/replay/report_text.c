@@ -132,7 +132,8 @@ void replay_text(FILE *out, const struct replay_report *r) {
     const uint32_t *n = r->outcomes->count;
 
     if (r->made_up)
-        fprintf(out, "%-15s heads and bodies: the file is a workload, which has neither names nor content\n", "made up");
+        fprintf(out, "%-15s heads and bodies: the file is a workload, which has neither names nor content\n",
+                "made up");
     origins(out, r);
     played(out, r);
     gaps(out, r);
@@ -140,7 +141,8 @@ void replay_text(FILE *out, const struct replay_report *r) {
     findings(out, r);
     conns(out, r);
     count(out, r->run->plan->n_conns, "connection", "connections");
-    fprintf(out, ": %" PRIu32 " same, %" PRIu32 " explained, %" PRIu32 " different, %" PRIu32 " in part, %" PRIu32
-                 " not played\n",
+    fprintf(out,
+            ": %" PRIu32 " same, %" PRIu32 " explained, %" PRIu32 " different, %" PRIu32 " in part, %" PRIu32
+            " not played\n",
             n[VERDICT_SAME], n[VERDICT_EXPLAINED], n[VERDICT_DIFFERENT], n[VERDICT_PARTIAL], n[VERDICT_NOT_PLAYED]);
 }

@@ -41,11 +41,11 @@ enum client_state {
 /* What went otherwise than planned. */
 enum client_trouble {
     TROUBLE_NONE,
-    TROUBLE_CONNECT,     /* the proxy could not be reached */
-    TROUBLE_ENDED,       /* the proxy ended the connection before the client was done with it */
-    TROUBLE_NO_ANSWER,   /* an answer did not come, or not whole */
-    TROUBLE_BAD_ANSWER,  /* what came is not HTTP/1 */
-    TROUBLE_FD,          /* no descriptor, no port */
+    TROUBLE_CONNECT,    /* the proxy could not be reached */
+    TROUBLE_ENDED,      /* the proxy ended the connection before the client was done with it */
+    TROUBLE_NO_ANSWER,  /* an answer did not come, or not whole */
+    TROUBLE_BAD_ANSWER, /* what came is not HTTP/1 */
+    TROUBLE_FD,         /* no descriptor, no port */
     N_TROUBLES
 };
 
@@ -56,25 +56,25 @@ struct client {
     struct h1 *h1;
     uint32_t conn;
     int fd;
-    uint32_t step, due;  /* steps that are done; that may be done */
-    uint32_t exchange;   /* index in the connection: whose answer is read */
-    uint32_t sending;    /* the same: whose request is written */
-    uint64_t written;    /* of that request */
-    uint64_t read;       /* of this answer's bytes */
-    uint64_t head_len;   /* of its heads, as they came; 0: not whole yet */
-    uint64_t take;       /* how much of it may be read; NO_LEN: all */
-    uint64_t seen;       /* read, and unread in the kernel when last looked */
-    int64_t seen_ns;     /* when that grew; monotonic */
-    int64_t wait_ns;     /* since when the step at hand waits; 0: it does not */
+    uint32_t step, due;         /* steps that are done; that may be done */
+    uint32_t exchange;          /* index in the connection: whose answer is read */
+    uint32_t sending;           /* the same: whose request is written */
+    uint64_t written;           /* of that request */
+    uint64_t read;              /* of this answer's bytes */
+    uint64_t head_len;          /* of its heads, as they came; 0: not whole yet */
+    uint64_t take;              /* how much of it may be read; NO_LEN: all */
+    uint64_t seen;              /* read, and unread in the kernel when last looked */
+    int64_t seen_ns;            /* when that grew; monotonic */
+    int64_t wait_ns;            /* since when the step at hand waits; 0: it does not */
     uint16_t interims, awaited; /* of this answer: came; were waited for */
-    uint16_t status;     /* of the newest final head */
+    uint16_t status;            /* of the newest final head */
     uint8_t state, trouble;
-    bool waiting, fast;  /* on run->waiting; needs to be looked at often */
-    bool in_answer;      /* its final head came */
-    bool keeps_alive;    /* as the last head said */
-    bool eof, reset;     /* by the proxy */
-    bool was_kept;       /* the captured origin ended it, and the proxy did not */
-    uint32_t answers;    /* whole ones */
+    bool waiting, fast;     /* on run->waiting; needs to be looked at often */
+    bool in_answer;         /* its final head came */
+    bool keeps_alive;       /* as the last head said */
+    bool eof, reset;        /* by the proxy */
+    bool was_kept;          /* the captured origin ended it, and the proxy did not */
+    uint32_t answers;       /* whole ones */
     struct endpoint local;  /* as the proxy sees it; family ADDR_NONE: not connected, or no such address */
     int64_t opened_wall_ns; /* the clock of the day */
     struct told told;
@@ -95,15 +95,15 @@ struct run {
     unsigned n_waiting, n_fast;
     struct event tick, clock;
     bool ticking;
-    uint32_t next;          /* of plan->order */
-    uint32_t unfinished;    /* steps that may be done and are not */
-    int64_t now_ns;         /* monotonic */
-    uint32_t given_up;      /* of those: late by so much that nothing waits for them */
-    bool clock_waits;       /* until nothing is late */
-    int64_t released_ns;    /* when the newest step was let go */
-    int64_t paused_ns;      /* for how long the capture's clock has stood */
+    uint32_t next;       /* of plan->order */
+    uint32_t unfinished; /* steps that may be done and are not */
+    int64_t now_ns;      /* monotonic */
+    uint32_t given_up;   /* of those: late by so much that nothing waits for them */
+    bool clock_waits;    /* until nothing is late */
+    int64_t released_ns; /* when the newest step was let go */
+    int64_t paused_ns;   /* for how long the capture's clock has stood */
     int64_t begun_ns;
-    int64_t at_ns;          /* the capture's clock, as far as it has been played */
+    int64_t at_ns; /* the capture's clock, as far as it has been played */
     uint8_t *buffer;
     uint32_t open, open_peak;
     uint64_t bytes_in, bytes_out;
@@ -113,14 +113,14 @@ struct run {
 
 /* run.c: plays all of it. False with errno where there are no means to. */
 bool run_play(struct run *r);
-void run_enter(struct run *r);                       /* reads the clock: at the start of each callback */
+void run_enter(struct run *r);                             /* reads the clock: at the start of each callback */
 void run_wait(struct run *r, struct client *c, bool fast); /* look at this client again soon */
 void run_wait_over(struct run *r, struct client *c);
 void run_step_done(struct run *r);
 
 /* client.c */
 const char *client_trouble_text(enum client_trouble t); /* NULL for TROUBLE_NONE */
-void client_advance(struct client *c); /* does what steps are due, and those that were waited for */
+void client_advance(struct client *c);                  /* does what steps are due, and those that were waited for */
 void client_close_all(struct run *r);
 uint64_t client_unread(const struct client *c);
 
@@ -130,10 +130,10 @@ void stub_free(struct stub **sp);
 const char *const *stub_authorities(const struct stub *s);
 void stub_expect(struct stub *s, uint32_t exchange, bool behind); /* it is on its way; behind: another one's answer */
 bool stub_may_send(struct stub *s, uint32_t exchange, bool no_longer_waits); /* or an equal one is to arrive first */
-bool stub_has(const struct stub *s, uint32_t exchange);     /* it has arrived */
+bool stub_has(const struct stub *s, uint32_t exchange);                      /* it has arrived */
 void stub_tail(struct stub *s, uint32_t exchange, uint64_t len);
-void stub_end(struct stub *s, uint32_t exchange);           /* the origin ends the connection that carried it */
-void stub_client_ended(struct stub *s, uint32_t exchange);  /* what its client was not to have may follow */
+void stub_end(struct stub *s, uint32_t exchange);          /* the origin ends the connection that carried it */
+void stub_client_ended(struct stub *s, uint32_t exchange); /* what its client was not to have may follow */
 struct stub_counts {
     uint64_t connections, requests, strangers, again;
 };

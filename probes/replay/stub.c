@@ -32,10 +32,10 @@ static const struct h1_limits request_limits = {1u << 20, 4096, 1u << 20};
 
 /* Where a played request stands, as seen from its origin. */
 enum service {
-    SERVICE_NONE,    /* not sent yet */
+    SERVICE_NONE,     /* not sent yet */
     SERVICE_EXPECTED, /* on its way through the proxy: in a list by its key */
-    SERVICE_ARRIVED, /* a stub connection answers it */
-    SERVICE_OVER,    /* answered, or its connection is gone */
+    SERVICE_ARRIVED,  /* a stub connection answers it */
+    SERVICE_OVER,     /* answered, or its connection is gone */
 };
 
 struct served {
@@ -234,7 +234,8 @@ static uint64_t may_send(const struct stub_conn *k, int64_t *at_ns) {
     if (x->until_client_ends < may && !s->served[k->exchange].client_ended) may = x->until_client_ends;
     for (uint32_t i = k->part; i < x->n_parts && x->parts[i].off < may; i++) {
         const struct wire_part *p = &x->parts[i];
-        if (!k->request_whole && (x->sent_ns == 0 || p->at_ns >= x->sent_ns)) return p->off > k->sent ? p->off : k->sent;
+        if (!k->request_whole && (x->sent_ns == 0 || p->at_ns >= x->sent_ns))
+            return p->off > k->sent ? p->off : k->sent;
         if (!o->pace || o->speed == 0) continue;
         if (p->at_ns <= s->run->at_ns) continue;
         *at_ns = s->run->now_ns + (int64_t)((double)(p->at_ns - s->run->at_ns) / o->speed);
@@ -334,9 +335,8 @@ static void refuse_stranger(struct stub_conn *k) {
 static void arrive(struct stub_conn *k) {
     const struct h1_head *head = h1_head(k->h1);
     const uint8_t *message = k->head + k->head_len - head->bytes;
-    uint64_t length = 0,
-             key = plan_target_key((const char *)message + head->method.off, head->method.len,
-                                   message + head->target.off, head->target.len);
+    uint64_t length = 0, key = plan_target_key((const char *)message + head->method.off, head->method.len,
+                                               message + head->target.off, head->target.len);
     enum body_framing framing = h1_request_framing(head, &length);
     uint32_t i = find_expected(k->stub, k->origin, key);
     struct served *v;
@@ -461,8 +461,8 @@ static bool listen_for(struct stub *s, uint32_t origin, char error[256]) {
     l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&at, sizeof at) || listen(l->fd, 4096) ||
         getsockname(l->fd, (struct sockaddr *)&at, &len)) {
-        snprintf(error, 256, "a stub for %.100s cannot listen on 127.0.0.1: %s", s->run->plan->origins[origin].authority,
-                 strerror(errno));
+        snprintf(error, 256, "a stub for %.100s cannot listen on 127.0.0.1: %s",
+                 s->run->plan->origins[origin].authority, strerror(errno));
         return false;
     }
     snprintf(l->authority, sizeof l->authority, "127.0.0.1:%u", ntohs(at.sin_port));
