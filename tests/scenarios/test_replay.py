@@ -1,12 +1,14 @@
 """connleak replay: the clients of captures, played against the daemon, do the same again."""
 
 import glob
+import http.server
 import json
 import os
 import shutil
 import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -229,6 +231,41 @@ def conversation(*said, client=(1, 40000), server=(2, 80)):
     if said[-1] != "open":
         say("c", ACK | (FIN if said[-1] == "fin" else RST))
     return b"".join(out)
+
+
+class Live(http.server.BaseHTTPRequestHandler):
+    """Answers five bytes, and keeps its connection."""
+
+    protocol_version = "HTTP/1.1"
+    seen = []
+
+    def do_GET(self):
+        self.seen.append((self.client_address, self.path, self.headers["Host"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_live_origin_is_asked_the_captured_requests(proxy, tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Live)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = b"127.0.0.1:%d" % server.server_port
+    ask = b"GET /%d HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    answer = ("s", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    path = tmp_path / "live.pcap"
+    path.write_bytes(conversation(("c", ask % 1), answer, ("c", ask % 2), answer, "fin"))
+    try:
+        said = replay(proxy, path, "--origin", "live", "--speed", "max")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert said["totals"]["same"] == 1 and said["totals"]["different"] == 0
+    assert [(path, name) for _, path, name in Live.seen] == [("/1", host.decode()), ("/2", host.decode())]
+    assert len({client for client, _, _ in Live.seen}) == 1  # both on one connection, as they were captured
 
 
 @pytest.mark.parametrize("end", ["open", "fin", "rst"])
