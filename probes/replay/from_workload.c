@@ -1,6 +1,7 @@
 #include "from_workload.h"
 
-#include "record/workload_json.h"
+#include "record/json_out.h"
+#include "whatif/load.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,37 +28,13 @@ struct reading {
 
 /* ---- the file ---- */
 
+/* JSON Lines: a workload's own, or a ledger's records; captures begin otherwise. */
 bool from_workload_is(const char *path) {
     FILE *f = strcmp(path, "-") ? fopen(path, "re") : NULL;
-    char line[4096];
-    bool is = f && fgets(line, sizeof line, f) && workload_is_header(line, strlen(line));
+    bool is = f && getc(f) == '{';
 
     if (f) fclose(f);
     return is;
-}
-
-static struct workload *read_file(const char *path, char error[256]) {
-    const struct workload_limits limits = WORKLOAD_LIMITS_DEFAULT;
-    FILE *f = fopen(path, "re");
-    struct workload_reader *r;
-    struct workload *w = NULL;
-    char *line = malloc(WORKLOAD_LINE_MAX + 2); /* one that is longer comes without its end, and is refused */
-    bool fine = true;
-
-    if (!f) {
-        snprintf(error, 256, "%.150s: %s", path, strerror(errno));
-        free(line);
-        return NULL;
-    }
-    if (!line) abort();
-    r = workload_reader_new(&limits);
-    while (fine && fgets(line, WORKLOAD_LINE_MAX + 2, f)) fine = workload_read_line(r, line, strlen(line));
-    if (fine) w = workload_read_end(r);
-    if (!w) snprintf(error, 256, "%.120s: %.120s", path, workload_reader_error(r));
-    workload_reader_free(&r);
-    free(line);
-    fclose(f);
-    return w;
 }
 
 /* ---- moments ---- */
@@ -329,11 +306,37 @@ static void tell_moment(struct reading *b, const struct moment *m) {
     }
 }
 
+/* A ledger's record keeps some of its events: of requests without any, when they were is a guess. */
+static bool has_times(const struct workload *work, const char *path, char error[256]) {
+    uint32_t spread = 0;
+
+    for (uint32_t i = 0; i < work->n_exchanges; i++) spread += (work->exchanges[i].flags & WX_SPREAD) != 0;
+    if (spread && spread == work->n_exchanges) {
+        snprintf(error, 256,
+                 "%.100s: its records have no events, which say what was asked and when; save the daemon's GET "
+                 "/ledger?events=true",
+                 path);
+        return false;
+    }
+    if (spread)
+        fprintf(stderr,
+                "connleak replay: %u of %u requests have no events of their own: they are spread over their "
+                "connection's life\n",
+                spread, work->n_exchanges);
+    return true;
+}
+
 bool from_workload_read(struct plan *p, struct witness *w, const char *path, char error[256]) {
-    struct workload *work = read_file(path, error);
+    char said[LOAD_TEXT];
+    struct workload *work = workload_load(path, false, said);
     struct reading b = {.w = work, .to = w};
 
+    snprintf(error, 256, "%.255s", said);
     if (!work) return false;
+    if (!has_times(work, path, error)) {
+        workload_free(&work);
+        return false;
+    }
     b.told = calloc(work->n_conns + (size_t)1, sizeof *b.told);
     if (!b.told) abort();
     find_moments(&b);

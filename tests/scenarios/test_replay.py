@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 
@@ -167,6 +168,23 @@ def test_a_workload_without_names_and_content(proxy, tmp_path, name):
     assert ledger(said) == ledger(of_capture)
     # Some rules want to know what a client is written with, which a workload does not say.
     assert {f["kind"] for f in said["findings"]} <= {f["kind"] for f in of_capture["findings"]}
+
+
+def test_a_daemon_s_ledger_with_its_events_is_played_too(daemon, tmp_path):
+    """What GET /ledger?events=true gives is enough; records without events do not say what was asked when."""
+    first, second = daemon(), daemon()
+    replay(first, os.path.join(ROOT, "tests", "captures", "churn-go-cl3k-c8.pcap"), "--speed", "max")
+    url = "http://127.0.0.1:%d/ledger?events=true" % first.admin[1]
+    lines = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=30).read().decode()
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(lines)
+    said = replay(second, ledger, "--speed", "max")
+    assert said["totals"]["connections"] == said["totals"]["same"] == 32
+    assert sum(c["played"]["requests"] for c in said["connections"]) == 40
+    bare = [{k: v for k, v in json.loads(line).items() if k != "events"} for line in lines.splitlines()]
+    ledger.write_text("".join(json.dumps(r) + "\n" for r in bare))
+    done = subprocess.run([CONNLEAK, "replay", ledger, "--proxy", "%s:%d" % second.address], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2 and "events=true" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_findings_that_were_asked_for_are_99(proxy):

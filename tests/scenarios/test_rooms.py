@@ -73,7 +73,7 @@ BELOW = {
     "probes/sockdiag": CORE | {"probes/sockdiag/tbl", "daemon/record"},
     "probes/sockdiag/tbl": set(),
     "probes/replay/tbl": set(),
-    "probes/replay": CORE | {"probes/replay/tbl", "probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
+    "probes/replay": CORE | {"probes/replay/tbl", "probes/whatif", "probes/wire", "probes/capture", "probes/crosscheck", "daemon/record"},
     "probes/run": CORE | {"probes/crosscheck", "daemon/record"},
     "probes/trace": CORE | {"daemon/record"},
     "probes": CORE | {"probes/wire", "probes/capture", "probes/crosscheck", "probes/replay", "probes/run", "daemon/record"},
