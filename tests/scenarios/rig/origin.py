@@ -264,12 +264,17 @@ class Origin:
         """From now on a dial hangs: the listener's queue is full, and the kernel drops its SYNs."""
         self._accepting = Gate("accept")
         self.listener.listen(0)
-        for _ in range(2):  # one for the accept() under way, one to fill the queue
+        for last in (False, True):  # one for the accept() under way, one to fill the queue
             filler = socket.socket()
-            self._fillers.append(filler)
+            filler.settimeout(2 if last else None)
             filler.bind((self.host, 0))
             self._filler_ports.add(filler.getsockname()[1])
-            filler.connect((self.host, self.port))
+            try:
+                filler.connect((self.host, self.port))
+            except TimeoutError:  # there was no accept() under way: the first one fills it
+                filler.close()
+                return
+            self._fillers.append(filler)
 
     def wait_dialing(self, n=1):
         """Until n dials hang."""
