@@ -1,0 +1,167 @@
+/* The rules about connections that clients hold. */
+#include "finding_fixture.h"
+
+/* ---- held ---- */
+
+static void leak_some(unsigned n) {
+    for (conn_id id = 1; id <= n; id++) {
+        opened(id);
+        exchange(id);
+        wait_for(SEC(1));
+    }
+}
+
+TEST(small_leaks_and_a_transport_per_request_look_the_same_and_both_are_named) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    leak_some(10);
+    nothing(); /* too early */
+    wait_for(SEC(30));
+    const struct finding *a = found(FINDING_BODY_NOT_CLOSED), *b = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(a && b);
+    CHECK(a && a->ambiguous >> FINDING_TRANSPORT_PER_REQUEST & 1);
+    CHECK(b && b->ambiguous >> FINDING_BODY_NOT_CLOSED & 1);
+    CHECK_EQ(a ? a->confidence : 9, CONFIDENCE_SUSPECTED);
+    CHECK_EQ(a ? a->number[NUM_HELD] : 0, 10);
+    CHECK_EQ(a ? a->count : 0, 10);
+    CHECK_EQ(b ? b->count : 0, 10); /* once each, however often it is looked at */
+    CHECK_EQ(a ? a->number[NUM_OPENS_SINCE] : 0, 9);
+    CHECK_EQ(findings_held(f), 10);
+    end();
+}
+
+TEST(it_resolves_when_the_connections_are_gone) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    leak_some(10);
+    wait_for(SEC(30));
+    CHECK_EQ(findings_open_of(f, FINDING_BODY_NOT_CLOSED), 1);
+    for (conn_id id = 1; id <= 10; id++) fin(id);
+    wait_for(SEC(1));
+    CHECK_EQ(findings_open_of(f, FINDING_BODY_NOT_CLOSED), 0);
+    CHECK(found(FINDING_BODY_NOT_CLOSED)->resolved_ns != 0);
+    CHECK_EQ(found(FINDING_BODY_NOT_CLOSED)->number[NUM_HELD], 0);
+    CHECK_EQ(findings_held(f), 0);
+    struct finding_change c;
+    unsigned raised = 0, cleared = 0;
+    while (findings_next_change(f, &c)) c.raised ? raised++ : cleared++;
+    CHECK_EQ(raised, 2);
+    CHECK_EQ(cleared, 2);
+    end();
+}
+
+static void socket_of(conn_id id, uint64_t recv_q) {
+    struct fact_socket k = {.recv_q = recv_q, .send_q = 0, .pid = 4711, .comm = "checkout"};
+    struct fact fact = fact_of(id, FACT_SOCKET);
+    fact.socket = &k;
+    say(fact);
+}
+
+TEST(unread_bytes_in_the_clients_socket_confirm_a_leak) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 70000;
+    leak_some(3);
+    struct suspect s[8];
+    CHECK_EQ(findings_suspects(f, now, s, 8), 2); /* nothing was opened after the third */
+    CHECK_EQ(s[0].conn, 1);
+    socket_of(1, 67000);
+    socket_of(2, 67000);
+    wait_for(SEC(31));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->confidence == CONFIDENCE_CONFIRMED);
+    CHECK(fi && fi->number[NUM_RECV_Q] == 134000 && fi->number[NUM_PID] == 4711);
+    CHECK(fi && !strcmp(fi->comm, "checkout"));
+    CHECK(!found(FINDING_TRANSPORT_PER_REQUEST));
+    end();
+}
+
+TEST(empty_sockets_and_large_bodies_leave_a_transport_per_request) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 70000;
+    leak_some(6);
+    for (conn_id id = 1; id <= 6; id++) socket_of(id, 0);
+    wait_for(SEC(31));
+    CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    const struct finding *fi = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(fi && fi->confidence == CONFIDENCE_LIKELY && fi->number[NUM_CONNECTIONS] == 6);
+    end();
+}
+
+TEST(a_few_more_bytes_do_not_end_a_stall) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 3; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+    for (conn_id id = 1; id <= 3; id++) {
+        say(fact_of(id, FACT_FLOWING));
+        now += MSEC(1);
+        say(fact_of(id, FACT_BLOCKED));
+    }
+    wait_for(SEC(31));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK_EQ(fi ? fi->number[NUM_HELD] : 0, 3);
+    for (conn_id id = 1; id <= 3; id++) {
+        say(fact_of(id, FACT_FLOWING));
+        say(fact_of(id, FACT_BLOCKED));
+    }
+    wait_for(SEC(31));
+    CHECK_EQ(fi ? fi->count : 0, 3); /* each response once */
+    end();
+}
+
+TEST(who_reads_and_rests_is_not_held) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 3; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+    for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_FLOWING));
+    wait_for(SEC(2));
+    for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_BLOCKED));
+    wait_for(SEC(31));
+    CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    end();
+}
+
+TEST(what_has_no_body_cannot_be_left_unread) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 8; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, FACT_BODYLESS);
+        done(id);
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(31));
+    CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST));
+    end();
+}
+
+TEST(bytes_that_do_not_leave_us_are_a_leak_too) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 3; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(31));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->confidence == CONFIDENCE_CONFIRMED);
+    CHECK(found(FINDING_SLOW_READER));
+    end();
+}
+
+int main(void) {
+    return tap_run();
+}
