@@ -436,7 +436,7 @@ static bool export_workload(struct analysis *a) {
 
 int analyze_main(int argc, char **argv) {
     struct wire_limits limits = WIRE_LIMITS_DEFAULT;
-    struct analysis a = {.out.fd = STDOUT_FILENO};
+    struct analysis a = {.out = {.fd = STDOUT_FILENO, .name = "stdout"}};
     int code = parse(&a, argc, argv);
 
     if (code >= 0) goto done;
@@ -477,7 +477,7 @@ int analyze_main(int argc, char **argv) {
     code = a.faulty ? EXIT_USAGE : fail_on_found(&a.fail_on, a.findings) ? EXIT_FINDING : EXIT_FINE;
     if (a.workload && !export_workload(&a)) code = EXIT_FAILED;
     if (a.out.error) {
-        fprintf(stderr, "connleak: stdout: %s\n", strerror(a.out.error));
+        fprintf(stderr, "connleak: %s: %s\n", a.out.name, strerror(a.out.error));
         code = EXIT_FAILED;
     }
 done:

@@ -20,7 +20,8 @@ struct totals {
 struct out {
     struct json_out text;
     int fd;
-    int error; /* errno of the first write that failed */
+    int error; /* errno of the first write that failed, to what is named here */
+    const char *name;
     uint64_t n_rows;
 };
 void out_flush(struct out *o);

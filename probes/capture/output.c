@@ -29,13 +29,16 @@ void spool_begin(struct spool *s, struct out *o) {
     s->to = o->fd;
     s->hidden = file ? dup(fileno(file)) : -1;
     if (file) fclose(file);
-    if (s->hidden >= 0) o->fd = s->hidden;
+    if (s->hidden < 0) return;
+    o->fd = s->hidden;
+    o->name = "a temporary file for the rows of the table (--jsonl needs none)";
 }
 
 void spool_end(struct spool *s, struct out *o) {
     if (s->hidden <= 0) return;
     out_flush(o);
     o->fd = s->to;
+    if (!o->error) o->name = "stdout";
 }
 
 void spool_copy(struct spool *s, struct out *o) {

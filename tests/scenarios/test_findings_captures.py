@@ -80,6 +80,16 @@ def test_fail_on_names_kinds():
     assert run.returncode == 2 and len(run.stderr.splitlines()) == 1 and "explain" in run.stderr
 
 
+def test_a_full_disk_for_the_rows_is_named(tmp_path):
+    """Rows wait in a temporary file for the findings above them; its failure is not blamed on stdout."""
+    paths = sorted(str(p) for p in (ROOT / "tests/captures").glob("*.pcap"))
+    script = 'mount -t tmpfs -o size=4k tmpfs /tmp && exec "$@"'
+    run = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", CONNLEAK, "analyze", *paths], capture_output=True, text=True, timeout=60)
+    if "unshare" in run.stderr or "mount" in run.stderr:
+        pytest.skip("no mount namespace: " + run.stderr.splitlines()[0])
+    assert run.returncode == 1 and "temporary file" in run.stderr and "No space left" in run.stderr
+
+
 def test_rows_stand_below_the_findings_and_are_all_there():
     path = next(p for p in (ROOT / "tests/captures").glob("churn-go-cl3k-c8.pcap"))
     text = analyze(path)
