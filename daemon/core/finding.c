@@ -444,7 +444,7 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
     w->delivered = 0;
     w->responded = w->bodyless = w->retried = w->counted_held = w->counted_single = false;
     w->unread_since_ns = w->stalled_ns = 0;
-    w->recv_q = 0;
+    w->recv_q = w->send_q = 0;
     w->requests++;
     w->request_ns = fact->at_ns;
     s->requests++;
@@ -511,15 +511,20 @@ static void closed(struct findings *f, struct watch *w, const struct fact *fact)
     watch_free(f, w);
 }
 
+static uint32_t clamp(uint64_t n) {
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
 static void seen_socket(struct watch *w, const struct fact *fact) {
     const struct fact_socket *k = fact->socket;
-    uint32_t recv_q = k->recv_q > UINT32_MAX ? UINT32_MAX : (uint32_t)k->recv_q;
+    uint32_t recv_q = clamp(k->recv_q);
 
     if (k->pid) w->pid = k->pid;
     if (k->comm && w->subject) {
         memset(w->subject->comm, 0, sizeof w->subject->comm);
         put_text(w->subject->comm, sizeof w->subject->comm, k->comm);
     }
+    w->send_q = k->zero_window && k->send_q != UNKNOWN_BYTES ? clamp(k->send_q) : 0;
     if (k->recv_q == UNKNOWN_BYTES) return;
     w->probed = true;
     if (!recv_q || recv_q < w->recv_q)

@@ -273,7 +273,7 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
 
 struct held {
     unsigned n, unread, read, single, in_buffer, in_queue;
-    uint64_t recv_q;
+    uint64_t recv_q, send_q;
     int64_t oldest_ns;
     struct watch *first;
     uint32_t pid;
@@ -303,11 +303,12 @@ static void add_held(struct held *h, struct watch *w, bool blocked) {
 
     h->n++;
     h->single += w->requests == 1;
-    h->unread += blocked || (w->probed && w->recv_q > 0);
+    h->unread += blocked || w->send_q > 0 || (w->probed && w->recv_q > 0);
     h->read += !blocked && (w->bodyless || (w->probed && w->recv_q == 0)); /* no body: nothing to leave unread */
     h->in_buffer += !blocked && !w->bodyless && w->delivered <= own_buffer(w->subject->pub.stack);
-    h->in_queue += !blocked && !w->bodyless && w->delivered <= QUEUE_MOST;
+    h->in_queue += !blocked && !w->bodyless && w->delivered <= (w->side == SIDE_DOWNSTREAM ? QUEUES_MOST : QUEUE_MOST);
     h->recv_q += w->recv_q;
+    h->send_q += w->send_q;
     if (!h->first || since < h->oldest_ns) h->oldest_ns = since;
     if (!h->first) h->first = w;
     if (w->pid) h->pid = w->pid;
@@ -363,6 +364,7 @@ static void body_not_closed(struct findings *f, struct subject *s, const struct 
     tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
     tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
     if (h->recv_q) tally_set(t, NUM_RECV_Q, h->recv_q);
+    if (h->send_q) tally_set(t, NUM_SEND_Q, h->send_q);
     if (h->pid) tally_set(t, NUM_PID, h->pid);
     memcpy(t->pub.comm, s->comm, sizeof t->pub.comm);
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);

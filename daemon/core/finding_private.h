@@ -21,6 +21,7 @@
 #define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
 #define QUEUE_MOST                                                                                                     \
     (256u << 10) /* nor does a kernel take more for a program that reads nothing: its window is shut before */
+#define QUEUES_MOST    (16u << 20)  /* and so much in both kernels, where only our own is known to have taken it */
 #define DRAIN_WORTH    (256u << 10) /* a rest up to here is cheaper to read than a new connection: Go 1.27's own limit */
 #define PAIRS          2            /* so many times closed and dialed again are a habit */
 #define HELD_LEAST     3            /* so many held connections are no coincidence ... */
@@ -56,6 +57,7 @@ struct watch {
     int64_t unread_since_ns; /* the probe sees recv_q above zero since then; 0 */
     uint64_t delivered;      /* head and body of the last response */
     uint32_t requests, responses, recv_q, pid;
+    uint32_t send_q; /* on our side, and its window lets nothing of it out */
     uint16_t status;
     uint8_t side, state, host, method;
     bool responded; /* the head of the response under way came */

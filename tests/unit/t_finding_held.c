@@ -73,6 +73,42 @@ TEST(unread_bytes_in_the_clients_socket_confirm_a_leak) {
     end();
 }
 
+TEST(bytes_stuck_on_our_side_confirm_a_leak_of_a_client_that_is_out_of_reach) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 1 << 20; /* our kernel took all of it: the exchange looks done */
+    leak_some(3);
+    struct fact_socket k = {.recv_q = UNKNOWN_BYTES, .send_q = 900000, .zero_window = true};
+    struct fact fact = fact_of(1, FACT_SOCKET);
+    fact.socket = &k;
+    say(fact);
+    wait_for(SEC(31));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->confidence == CONFIDENCE_CONFIRMED && fi->number[NUM_SEND_Q] == 900000);
+    CHECK(fi && !(fi->known >> NUM_RECV_Q & 1));
+    k.zero_window = false; /* it is on its way */
+    say(fact);
+    wait_for(SEC(2));
+    CHECK(!found(FINDING_BODY_NOT_CLOSED) || found(FINDING_BODY_NOT_CLOSED)->resolved_ns);
+    end();
+}
+
+static void leak_a_megabyte(enum side of) {
+    begin(of, "Go-http-client/1.1");
+    size = 1 << 20;
+    leak_some(6);
+    wait_for(SEC(31));
+}
+
+TEST(what_is_on_the_wire_was_read_and_what_our_kernel_took_need_not_be) {
+    leak_a_megabyte(SIDE_CLIENT);
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST) && !found(FINDING_BODY_NOT_CLOSED));
+    end();
+    leak_a_megabyte(SIDE_DOWNSTREAM);
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST) &&
+          found(FINDING_BODY_NOT_CLOSED)); /* they look the same without a probe */
+    end();
+}
+
 TEST(empty_sockets_and_large_bodies_leave_a_transport_per_request) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
     size = 70000;
