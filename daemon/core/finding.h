@@ -86,20 +86,20 @@ enum dial_cause { DIAL_CAUSE_OTHER, DIAL_CAUSE_REFUSED, DIAL_CAUSE_UNRESOLVED, D
 
 /* All that is known when a connection is over; of one still open when a capture ends, too (by = BY_NONE). */
 struct fact_end {
-    int64_t opened_ns, last_data_ns; /* last_data_ns: when bytes were last on the wire; 0: not known */
-    uint64_t received_bytes;         /* that the local end's kernel had acknowledged */
-    uint64_t unread_bytes;           /* UNKNOWN_BYTES; by the local end */
-    uint64_t unread_if_read_4096;    /* UNKNOWN_BYTES */
+    int64_t last_data_ns;         /* last_data_ns: when bytes were last on the wire; 0: not known */
+    uint64_t received_bytes;      /* that the local end's kernel had acknowledged */
+    uint64_t unread_bytes;        /* UNKNOWN_BYTES; by the local end */
+    uint64_t unread_if_read_4096; /* UNKNOWN_BYTES */
     uint64_t body_announced, body_read;
     uint64_t excess_bytes;
     uint64_t rst_packet;    /* 0: none */
     int64_t zero_window_ns; /* of the local end, all spells */
-    uint32_t requests, responses;
+    uint32_t requests;
     uint32_t tls_sent; /* records of the local end after its handshake, its last alert not counted; UINT32_MAX */
     bool counts_known; /* requests and responses are */
-    bool local_rst, remote_rst;
+    bool local_rst;
     bool stood; /* the handshake was complete */
-    bool tls, proxied;
+    bool tls;
     bool excess_is_response; /* what came unasked began like a response, or long after the last one */
     bool unread_upload;      /* the remote end answered and closed, and the request was not wholly sent */
     uint8_t by, how;         /* enum close_by, close_how: the first FIN or RST */

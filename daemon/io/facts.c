@@ -183,7 +183,6 @@ static void client_end(const struct lifecycle *l, const struct stream_end *end, 
     if (end->acked_known && end->acked) e->last_data_ns = now - MSEC(end->sent_ago_ms);
     e->unread_bytes = UNKNOWN_BYTES;
     e->local_rst = l->rst_received;
-    e->remote_rst = l->rst_sent;
     e->by = l->close_by == BY_REMOTE ? BY_LOCAL : l->close_by == BY_LOCAL ? BY_REMOTE : BY_NONE;
     e->early = (uint8_t)early_of(l);
     if (l->rst_received) e->rst_likely = l->fin_received ? FACT_RST_AFTER_CLOSE : FACT_RST_UNREAD;
@@ -195,7 +194,6 @@ static void upstream_end(const struct lifecycle *l, const struct stream_end *end
     e->received_bytes = l->bytes_in + l->unread_bytes;
     e->unread_bytes = l->unread_bytes;
     e->local_rst = l->rst_sent;
-    e->remote_rst = l->rst_received;
     e->by = l->close_by;
     e->reason = l->close_reason;
     e->rst = l->rst_sent && l->unread_bytes ? FACT_RST_UNREAD : FACT_RST_NONE;
@@ -208,12 +206,10 @@ static void upstream_end(const struct lifecycle *l, const struct stream_end *end
 void facts_closed(struct server *s, const struct lifecycle *l, const struct stream_end *end) {
     if (!s->findings) return;
     struct fact_end e = {
-        .opened_ns = l->opened_ns,
         .unread_if_read_4096 = UNKNOWN_BYTES,
         .body_announced = l->body_announced,
         .body_read = l->body_read,
         .requests = l->requests,
-        .responses = l->responses,
         .tls_sent = UINT32_MAX,
         .counts_known = true,
         .stood = l->side != SIDE_UPSTREAM || l->dialed_ns,

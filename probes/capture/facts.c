@@ -55,7 +55,6 @@ void facts_record(struct findings *f, const struct wire_record *r) {
     int64_t data =
         e->local.last_payload_ns > e->remote.last_payload_ns ? e->local.last_payload_ns : e->remote.last_payload_ns;
     struct fact_end end = {
-        .opened_ns = l->opened_ns,
         .last_data_ns = data,
         .received_bytes = e->acked_bytes,
         .unread_bytes = l->known & KNOW_UNREAD ? l->unread_bytes : UNKNOWN_BYTES,
@@ -66,14 +65,11 @@ void facts_record(struct findings *f, const struct wire_record *r) {
         .rst_packet = l->rst_sent ? e->rst_packet : 0,
         .zero_window_ns = e->local.zero_window_ns,
         .requests = l->requests,
-        .responses = l->responses,
         .tls_sent = tls_sent(e->tls),
         .counts_known = l->known & KNOW_REQUESTS,
         .local_rst = l->rst_sent,
-        .remote_rst = l->rst_received,
         .stood = e->established || e->local.payload_packets || e->remote.payload_packets,
         .tls = e->protocol == PROTO_TLS,
-        .proxied = e->proxy_form,
         .excess_is_response = e->excess_is_response,
         .unread_upload = e->upload_cut && l->responses == l->requests && l->close_by == BY_REMOTE,
         .by = l->known & KNOW_CLOSE ? l->close_by : BY_NONE,

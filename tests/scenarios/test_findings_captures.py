@@ -74,6 +74,32 @@ def test_the_articles_capture_begins_with_its_diagnosis():
     assert early["evidence"]["rst_packet"] == 16
 
 
+def one(name, kind):
+    finding, = [f for f in findings(next((ROOT / "tests/captures").glob(name + ".pcap"))) if f["kind"] == kind]
+    return finding
+
+
+def test_a_cut_response_says_how_far_it_came_and_whose_it_is():
+    cut = one("raw-cl-long-go", "truncated_response")
+    assert cut["evidence"]["body_read"] == 3000 and cut["evidence"]["body_announced"] == 5000
+    assert cut["by_status"] == {"2xx": 3} and cut["by_method"] == {"GET": 3}
+    host, = cut["by_host"]
+    assert cut["subject"]["key"] == host and cut["by_host"][host] == 3
+    assert cut["subject"]["client"]["address"] == "127.0.0.1"
+
+
+def test_a_connection_without_a_request_belongs_to_its_server():
+    refused = one("refused-go", "connection_refused")
+    assert refused["subject"]["key"] == "127.0.0.1:8099" and refused["subject"]["client"]["address"] == "127.0.0.1"
+
+
+def test_a_small_body_closed_by_fin_is_one_finding_with_its_numbers():
+    kinds = {f["kind"] for f in findings(next((ROOT / "tests/captures").glob("early-go-cl3k-c1.pcap")))}
+    assert kinds == {"early_body_close"}
+    early = one("early-go-cl3k-c1", "early_body_close")
+    assert early["evidence"]["received_bytes"] == 3176 and early["evidence"]["requests"] == 1
+
+
 def test_fail_on_names_kinds():
     analyze(ARTICLE, "--jsonl", "--fail-on", "any", expect=[99])
     analyze(ARTICLE, "--fail-on", "idle_cap_churn,early_body_close", expect=[99])

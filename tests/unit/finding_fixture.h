@@ -77,14 +77,12 @@ static inline void exchange(conn_id id) {
 }
 
 static inline struct fact_end an_end(void) {
-    return (struct fact_end){.opened_ns = now,
-                             .received_bytes = size,
+    return (struct fact_end){.received_bytes = size,
                              .unread_bytes = UNKNOWN_BYTES,
                              .unread_if_read_4096 = size > 4096 ? size - 4096 : UNKNOWN_BYTES,
                              .body_announced = size - 100,
                              .body_read = size - 100,
                              .requests = 1,
-                             .responses = 1,
                              .tls_sent = UINT32_MAX,
                              .counts_known = true,
                              .stood = true,

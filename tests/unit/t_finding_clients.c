@@ -416,7 +416,7 @@ static void tls_end(conn_id id, uint32_t sent) {
     struct fact_end e = an_end();
     e.tls = true;
     e.counts_known = false;
-    e.requests = e.responses = 0;
+    e.requests = 0;
     e.tls_sent = sent;
     e.early = FACT_EARLY_UNKNOWN;
     ended(id, &e);
