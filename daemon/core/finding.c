@@ -494,6 +494,7 @@ static void flowing(struct findings *f, struct watch *w, const struct fact *fact
 static void ending(struct findings *f, struct watch *w, const struct fact *fact) {
     if (w->state == WATCH_ENDING) return;
     w->end_ns = fact->at_ns;
+    w->unanswered = w->state == WATCH_BUSY && !w->responded;
     if (w->subject) rules_ending(f, w, fact->at_ns, (enum close_by)fact->by, (enum close_how)fact->how);
     if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);
     leave(w);

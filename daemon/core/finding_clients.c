@@ -434,7 +434,10 @@ void held_connections(struct findings *f, struct subject *s, enum held_when when
 
 static void gave_up_waiting(struct findings *f, struct watch *w) {
     struct subject *s = w->subject;
-    struct tally *t = tally_count(f, s, FINDING_REQUEST_TIMEOUT, last_of(w));
+    struct occurrence o = last_of(w);
+
+    o.status = 0; /* if there is one, it is the daemon's own */
+    struct tally *t = tally_count(f, s, FINDING_REQUEST_TIMEOUT, o);
 
     tally_set(t, NUM_WAITED_MS, ms(w->end_ns - w->request_ns));
     /* Many at once are a program that ends; those that come one after the other run out of patience. */
@@ -458,7 +461,10 @@ void tls_per_request(struct findings *f, struct watch *w, const struct fact_end 
 }
 
 void client_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
-    switch ((enum fact_early)e->early) {
+    /* The daemon answers a client that has left, as Go does; that answer is none. */
+    bool left_waiting = w->side == SIDE_DOWNSTREAM && w->unanswered;
+
+    switch (left_waiting ? FACT_EARLY_NO_RESPONSE : (enum fact_early)e->early) {
     case FACT_EARLY_IN_BODY:
         early_in_body(f, w, e);
         break;

@@ -65,6 +65,7 @@ struct watch {
     bool probed, counted_slow;
     bool counted_held, counted_single; /* as body_not_closed, as transport_per_request: once each */
     bool was_idle, was_opaque;         /* when it ended */
+    bool unanswered;                   /* the same: its request had not one byte of an answer */
 };
 
 /* ---- a subject ---- */

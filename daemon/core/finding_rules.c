@@ -107,9 +107,7 @@ static void early_error(struct findings *f, struct watch *w) {
 static void server_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
     bool framed = e->framing == FRAMING_LENGTH || e->framing == FRAMING_CHUNKED;
 
-    if (e->unread_upload) {
-        early_error(f, w);
-    } else if (e->phase == PHASE_IN_BODY && framed) {
+    if (e->phase == PHASE_IN_BODY && framed) {
         truncated(f, w, e);
     } else if (w->was_idle && w->done_ns && !w->no_reuse && !w->http10 && e->framing != FRAMING_UNTIL_EOF &&
                !e->excess_bytes) {
@@ -282,7 +280,9 @@ void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e)
         return;
     }
     if (e->tls && e->by != BY_NONE && is_client(s)) tls_per_request(f, w, e);
-    if (e->by == BY_LOCAL && (e->reason == REASON_NONE || is_client(s)))
+    if (e->unread_upload && w->status >= 400)
+        early_error(f, w);
+    else if (e->by == BY_LOCAL && (e->reason == REASON_NONE || is_client(s)))
         client_ended(f, w, e);
     else if (e->by == BY_LOCAL)
         daemon_ended(f, w, e);

@@ -33,6 +33,7 @@ struct client_conn {
     bool reading;         /* the event is added */
     uint8_t close_reason; /* CLIENT_LINGER: what the record will say */
     bool half_closed;     /* its FIN came */
+    bool left_waiting;    /* it came while nothing was answered yet: what we say after it is of no use to anybody */
 };
 
 /* A connection from the listener; `local` its own address. Takes fd. */

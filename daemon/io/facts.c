@@ -200,7 +200,7 @@ static void upstream_end(const struct lifecycle *l, const struct stream_end *end
     e->rst_likely = e->rst;
     e->excess_bytes = end->unasked;
     e->excess_is_response = end->unasked_is_response;
-    e->unread_upload = l->close_reason == REASON_UPLOAD_UNFINISHED;
+    e->unread_upload = end->upload_cut;
 }
 
 void facts_closed(struct server *s, const struct lifecycle *l, const struct stream_end *end) {

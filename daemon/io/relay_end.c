@@ -125,6 +125,7 @@ static bool part_with_origin(struct relay *r, bool grace_over) {
             give_back(r);
         break;
     case KEEP_NO:
+        r->upstream->upload_cut = r->x.write != WRITE_DONE;
         if (why == REASON_UNSOLICITED_RESPONSE)
             give_back_and_close(r, why);
         else
@@ -378,6 +379,7 @@ void relay_client_gone(struct relay *r, enum io_result how) {
         /* Only its sending side is closed, perhaps: Go takes that for gone, and says so (T160). */
         live_cancel(r);
         r->client_keeps = false;
+        c->left_waiting = true;
         relay_fail(r, REPLY_CLIENT_GONE,
                    "a client that half-closes its connection is taken for gone, as by Go's server",
                    REASON_CLIENT_CLOSED);

@@ -65,6 +65,7 @@ struct stream_end {
     uint32_t sent_ago_ms;     /* since bytes last left for the peer: after the write of them, if its window was shut */
     uint64_t unasked;         /* the caller's to say: bytes that no request had asked for */
     bool unasked_is_response; /* they begin like a response */
+    bool upload_cut;          /* the caller's too: the answer ended before the request was written */
 };
 
 /* close_notify if TLS, then SIOCINQ, TCP_INFO, close. Idempotent. */

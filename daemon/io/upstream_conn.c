@@ -147,6 +147,7 @@ void upstream_close(struct upstream_conn *u, enum close_reason why, enum close_p
         stream_close(&u->stream, &end);
         end.unasked = u->unasked ? u->unasked + end.unread : 0;
         end.unasked_is_response = u->unasked_is_response;
+        end.upload_cut = u->upload_cut;
         server_closed(s, u->life, why, phase, &end);
     }
     u->life = NULL;

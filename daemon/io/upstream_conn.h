@@ -22,6 +22,7 @@ struct upstream_conn {
     struct buried buried;
     uint64_t unasked; /* bytes that no request had asked for */
     bool unasked_is_response;
+    bool upload_cut; /* the response was complete, and the request was not wholly written */
     bool reading;
     bool pooled; /* the pool knows it; not so for CONNECT tunnels and after pool_detach */
 };

@@ -218,7 +218,10 @@ TEST(broken_responses) {
     CHECK(found(FINDING_UNSOLICITED_RESPONSE));
     e = an_end();
     e.unread_upload = true;
-    broken(5, e);
+    broken(5, e); /* answered early, and well */
+    CHECK(!found(FINDING_EARLY_ERROR_RESPONSE));
+    status = 413;
+    broken(6, e);
     CHECK(found(FINDING_EARLY_ERROR_RESPONSE));
     end();
 }
