@@ -1,6 +1,7 @@
 """Each kind of finding that servers, dials and limits cause, as the daemon finds it: real sockets, one behaviour each.
 What clients do is in test_matrix.py."""
 
+import base64
 import socket
 import threading
 import time
@@ -226,3 +227,41 @@ def test_small_tunnels_again_and_again(daemon, serve):
         client.close()
     found = find(subject, "tunnel_churn", "downstream")
     assert found["count"] >= 10 and found["evidence"]["mean_bytes"] < 1000
+
+
+def test_a_body_given_up_is_found_on_both_sides_with_the_ledgers_numbers(daemon, serve):
+    def script(conn):
+        conn.read_request()
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 60000)
+        conn.wait_read()
+    subject, origin = daemon(), serve(script)
+    tag = "Proxy-Authorization: Basic " + base64.b64encode(b"checkout:").decode()
+    client = subject.client()
+    client.ask(origin.url(), fields=("User-Agent: Go-http-client/1.1", tag)).read_head()
+    until(lambda: subject.get("/connections?side=downstream")["connections"][0]["bytes_out"] > 60000, "all of it has gone out")
+    client.close()  # with bytes unread: a RST
+    down = find(subject, "early_body_close", "downstream")
+    row, = subject.get("/connections?side=downstream")["connections"]
+    assert down["subject"]["client"]["tag"] == "checkout" and down["subject"]["client"]["stack"] == "go"
+    assert down["confidence"] == "confirmed" and down["connections"] == [row["id"]]
+    evidence = down["evidence"]
+    assert evidence["received_bytes"] == row["bytes_out"] and evidence["unread_if_read_4096"] == row["bytes_out"] - 4096
+    assert evidence["requests"] == 1 and evidence["proven"] == 1 and evidence["wasteful"] == 1
+    assert find(subject, "rst_unread_data", "downstream")["count"] == 1
+    up = find(subject, "early_body_close")
+    assert up["observer_effect"] and up["evidence"]["received_bytes"] >= 60000 and up["by_status"] == {"2xx": 1}
+
+
+def test_what_is_refused_here_is_no_fault_of_the_origin(daemon):
+    subject = daemon(settings={"access.deny_destinations": "127.0.0.9"})
+    assert ask(subject, "http://127.0.0.9:1/") == [403]
+    assert ask(subject, "http://%s:%d/" % subject.address) == [508]
+    assert subject.get("/findings")["findings"] == []
+
+
+def test_requests_that_ask_for_close(daemon, serve):
+    subject, origin = daemon(), serve(always(answer(b"ok")))
+    for _ in range(3):
+        ask(subject, origin.url(), fields=("Connection: close",))
+    assert find(subject, "keepalives_disabled", "downstream")["count"] == 3
+    assert kinds(subject) == set()  # upstream the daemon keeps what it can
