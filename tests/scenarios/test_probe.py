@@ -17,18 +17,19 @@ from rig.wait import until
 SUSPECT = {"findings.leak_after": "2s", "findings.slow_after": "1s"}
 
 # A client of another process: so many requests one after the other, each on a connection of its own, of whose answer it
-# takes some bytes; then it holds them all.
+# takes some bytes when so many of its body are there; then it holds them all.
 HOLDER = """
 import socket, sys, time
-port, url, n, reads = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+port, url, n, body, reads = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 open("/proc/self/comm", "w").write("holder")
 held = []
 for i in range(n):
     sock = socket.create_connection(("127.0.0.1", port))
     sock.sendall(f"GET {url} HTTP/1.1\\r\\nHost: x\\r\\nUser-Agent: holder/1\\r\\n\\r\\n".encode())
-    left = reads
-    while left:
-        left -= len(sock.recv(left))
+    while len(sock.recv(1 << 17, socket.MSG_PEEK).partition(b"\\r\\n\\r\\n")[2]) < body:
+        time.sleep(0.001)
+    if reads:
+        sock.recv(reads)
     held.append(sock)
     time.sleep(0.03)  # or it would be the race of a pool that dials while a connection becomes free
 print("held", flush=True)
@@ -38,11 +39,11 @@ sys.stdin.read()
 
 @pytest.fixture
 def holder():
-    """holder(subject, url, n, reads): a process that holds connections, until the test's end."""
+    """holder(subject, url, n, body, reads): a process that holds connections, until the test's end."""
     running = []
 
-    def start(subject, url, n, reads):
-        child = subprocess.Popen([sys.executable, "-c", HOLDER, str(subject.address[1]), url, str(n), str(reads)],
+    def start(subject, url, n, body, reads):
+        child = subprocess.Popen([sys.executable, "-c", HOLDER, str(subject.address[1]), url, str(n), str(body), str(reads)],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(child)
         assert child.stdout.readline() == "held\n"
@@ -71,7 +72,7 @@ def test_unread_answers_are_in_the_records_of_their_connections(daemon, serve, h
     body = b"x" * 20000
     origin = serve(always(answer(body)))
     subject = daemon(settings=SUSPECT)
-    child = holder(subject, origin.url("/"), 4, 4096)
+    child = holder(subject, origin.url("/"), 4, len(body), 4096)
     seen = probed(subject, 3)
     for record in seen:
         assert record["client"]["recv_q"] == record["bytes_out"] - 4096, record
@@ -84,7 +85,7 @@ def test_unread_answers_are_in_the_records_of_their_connections(daemon, serve, h
 def test_what_was_seen_stays_in_the_closed_record(daemon, serve, holder):
     origin = serve(always(answer(b"x" * 20000)))
     subject = daemon(settings=SUSPECT)
-    child = holder(subject, origin.url("/"), 3, 0)
+    child = holder(subject, origin.url("/"), 3, 20000, 0)
     ids = {c["id"] for c in probed(subject, 2)}
     child.stdin.close()
     child.wait(10)
@@ -99,7 +100,7 @@ def test_a_stuck_client_is_looked_at_too(daemon, serve, holder):
     """Nothing goes out any more: bytes wait in its queue, and in ours."""
     origin = serve(always(answer(b"x" * (8 << 20))))
     subject = daemon(settings=SUSPECT)
-    holder(subject, origin.url("/"), 2, 4096)
+    holder(subject, origin.url("/"), 2, 4096, 4096)
     seen = probed(subject, 1)
     assert seen[0]["state"] == "active" and 30000 < seen[0]["client"]["recv_q"] < seen[0]["bytes_out"]
 
@@ -146,7 +147,7 @@ def test_one_that_gets_stuck_when_the_probe_rests(daemon, serve):
 def test_off_looks_at_nothing(daemon, serve, holder):
     origin = serve(always(answer(b"x" * 20000)))
     subject = daemon(settings=dict(SUSPECT, **{"probe.sockets": "off"}))
-    holder(subject, origin.url("/"), 6, 0)
+    holder(subject, origin.url("/"), 6, 20000, 0)
     until(lambda: subject.get("/findings")["findings"], "a finding without it", timeout=15, pause=0.1)
     assert all(c["client"]["recv_q"] is None for c in downstream(subject))
 
