@@ -15,7 +15,7 @@ import pytest
 
 from rig import schema
 from rig.client import Background, Client
-from rig.wait import Gate, until
+from rig.wait import DEADLINE, Gate, until
 
 LARGE = 30_000_000  # more than all socket buffers on the way can hold
 
@@ -63,7 +63,7 @@ def settled(daemon):
     def quiet():
         metrics = daemon.get("/metrics")
         return metrics if metrics["downstream"]["open"] == 0 and metrics["pool"]["active"] == 0 else None
-    return until(quiet, lambda: daemon.get("/metrics"), timeout=10)
+    return until(quiet, lambda: daemon.get("/metrics"))
 
 
 def sums_of(records):
@@ -256,7 +256,7 @@ def test_config_has_the_addresses_that_were_bound(daemon, tmp_path):
     assert f"127.0.0.1:{proxy.admin[1]}" in config["admin"]["listen"]
     assert config["pool"]["idle_conn_timeout"] == "1m15s" and config["pool"]["max_idle_conns_per_host"] == 2
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(5)
+        sock.settimeout(DEADLINE)
         sock.connect(f"{tmp_path}/admin.sock")
         sock.sendall(b"GET /config HTTP/1.0\r\nHost: whatever\r\n\r\n")
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -281,7 +281,7 @@ def test_ready_until_it_drains(daemon, serve):
     assert proxy.get("/metrics")["pool"]["active"] == 1
     gate.open()
     assert asked.result().status == 200
-    proxy.process.wait(10)
+    proxy.process.wait(120)
     proxy.stop = lambda: None
     assert proxy.process.returncode == 0
 
@@ -506,7 +506,7 @@ def test_the_address_that_was_asked_is_its_own(daemon, request):
     port = int(line.rsplit(":", 1)[1])
 
     def status(at, host):
-        with socket.create_connection((at, port), timeout=5) as sock:
+        with socket.create_connection((at, port), timeout=DEADLINE) as sock:
             sock.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             return int(sock.recv(4096).split()[1])
     assert status("10.9.8.7", "10.9.8.7") == status("10.9.8.7", "10.9.8.7:1234") == 200

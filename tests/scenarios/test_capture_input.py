@@ -50,7 +50,7 @@ def streamed(data, sizes, expect=0):
     out = run.stdout.read()
     said = run.stderr.read()
     writer.join()
-    assert run.wait(60) == expect, said
+    assert run.wait(120) == expect, said
     run.stdout.close(), run.stderr.close()
     return out
 
@@ -218,8 +218,8 @@ def test_a_capture_cut_anywhere_is_read_up_to_there_and_the_place_is_named(large
             continue
         file = tmp_path / "cut"
         file.write_bytes(data[:cut])
-        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", file], capture_output=True, text=True, timeout=60, check=False)
-        piped = subprocess.run([CONNLEAK, "analyze", "--jsonl", "-"], input=data[:cut], capture_output=True, timeout=60, check=False)
+        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", file], capture_output=True, text=True, timeout=120, check=False)
+        piped = subprocess.run([CONNLEAK, "analyze", "--jsonl", "-"], input=data[:cut], capture_output=True, timeout=120, check=False)
         want = fault_of(data, cut, places)
         if want is None:
             assert (run.returncode, piped.returncode, run.stderr) == (0, 0, ""), (cut, run.stderr)
@@ -236,7 +236,7 @@ def test_damage_in_a_mapped_file_is_named_too(large, tmp_path):
     place = places_of(data)[3000][0]
     file = tmp_path / "damaged"
     file.write_bytes(data[:place + 8] + b"\xff\xff\xff\x7f" + data[place + 12:])
-    run = subprocess.run([CONNLEAK, "analyze", "--json", file], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run([CONNLEAK, "analyze", "--json", file], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 2 and f"packet 3001 at offset {place}: a captured length of 2147483647 bytes" in run.stderr
     doc = json.loads(run.stdout)
     assert doc["captures"][0]["packets"] == 3000 and doc["captures"][0]["faults"][0] in run.stderr and doc["connections"]
@@ -259,7 +259,7 @@ def test_damage_in_a_pcapng_block_is_named(large, damage, says, tmp_path):
     file = tmp_path / "damaged"
     file.write_bytes(data)
     for stdin, path in ((None, file), (bytes(data), "-")):
-        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", path], input=stdin, capture_output=True, timeout=60, check=False)
+        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", path], input=stdin, capture_output=True, timeout=120, check=False)
         assert run.returncode == 2 and f"packet 1001 at offset {place}: {says}" in run.stderr.decode() and run.stdout
 
 
@@ -269,7 +269,7 @@ def test_gzip_that_breaks_off_is_a_fault_with_its_place(large, tmp_path):
     for share in (0.3, 0.9, 0.9999):
         file = tmp_path / "cut.pcap.gz"
         file.write_bytes(packed[:int(len(packed) * share)])
-        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", file], capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run([CONNLEAK, "analyze", "--jsonl", file], capture_output=True, text=True, timeout=120, check=False)
         assert run.returncode == 2 and re.search(r"packet \d+ at offset \d+: gzip data end before their end", run.stderr), run.stderr
 
 
@@ -311,7 +311,7 @@ def test_the_expressions_for_tshark_show_a_connection_s_packets_and_no_other_s(n
     shown = []
     for record, expression in zip(records, expressions, strict=True):
         run = subprocess.run(["tshark", "-r", path, "-Y", expression, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True,
-                             timeout=60, check=True)
+                             timeout=120, check=True)
         numbers = [int(n) for n in run.stdout.split()]
         assert len(numbers) == record["evidence"]["local"]["packets"] + record["evidence"]["remote"]["packets"], expression
         assert (numbers[0], numbers[-1]) == (record["evidence"]["first_packet"], record["evidence"]["last_packet"])
@@ -326,7 +326,7 @@ def test_packets_that_were_dropped_and_fragments_are_told(tmp_path):
     packets[5] = pcaps.Packet(packets[5].at, bytes(fragment), packets[5].length, packets[5].link)
     file = tmp_path / "dropped.pcapng"
     file.write_bytes(pcaps.pcapng(packets, 1, dropped=12))
-    run = subprocess.run([CONNLEAK, "analyze", "--json", file], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run([CONNLEAK, "analyze", "--json", file], capture_output=True, text=True, timeout=120, check=False)
     doc = json.loads(run.stdout)
     assert run.returncode == 0 and doc["captures"][0]["dropped"] == 12 and doc["packets"]["fragments"] == 1
     assert f"{file}: 12 packets were dropped while capturing" in run.stderr
@@ -338,7 +338,7 @@ def test_progress_is_shown_on_a_terminal_and_leaves_nothing_behind(large):
     master, terminal = os.openpty()
     run = subprocess.Popen([CONNLEAK, "analyze", "--jsonl", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
-    data, said, until = pcaps.pcap(large[0][:3000]), b"", time.monotonic() + 30
+    data, said, until = pcaps.pcap(large[0][:3000]), b"", time.monotonic() + 120
 
     def feed():
         with run.stdin as pipe:
@@ -352,9 +352,9 @@ def test_progress_is_shown_on_a_terminal_and_leaves_nothing_behind(large):
             said += os.read(master, 4096)
         except OSError:  # the other end is closed
             break
-    writer.join(10)
+    writer.join(120)
     os.close(master)
-    assert run.wait(10) == 0
+    assert run.wait(120) == 0
     assert re.search(rb"\r\033\[K[0-9.]+ MiB, [0-9]+ MiB/s, [0-9]+ connections", said), said
     assert said.endswith(b"\r\033[K")
 
@@ -371,21 +371,21 @@ def test_records_come_while_tcpdump_is_still_writing(large):
     reader = threading.Thread(target=lambda: got.extend(iter(run.stdout.readline, b"")), daemon=True)
     reader.start()
     run.stdin.write(data)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not got and time.monotonic() < until:
         time.sleep(0.01)
     early = len(got)
     assert run.poll() is None
     run.stdin.close()
-    reader.join(20)
-    assert run.wait(20) == 0 and 0 < early <= len(got)
+    reader.join(120)
+    assert run.wait(120) == 0 and 0 < early <= len(got)
     run.stdout.close()
 
 
 def may_capture():
     if os.geteuid():
         return False
-    probe = subprocess.run([CONNLEAK, "analyze", "--interface", "lo", "--duration", "1ms"], capture_output=True, timeout=30, check=False)
+    probe = subprocess.run([CONNLEAK, "analyze", "--interface", "lo", "--duration", "1ms"], capture_output=True, timeout=120, check=False)
     return probe.returncode == 0
 
 
@@ -403,13 +403,13 @@ class Watch:
     def end(self, sig=None):
         if sig:
             self.run.send_signal(sig)
-        out, err = self.run.communicate(timeout=30)
+        out, err = self.run.communicate(timeout=120)
         return self.run.returncode, out, err
 
 
 def talk(url_port, requests, early=False):
     """A client of our own on one connection; its port."""
-    s = socket.create_connection(("127.0.0.1", url_port), 10)
+    s = socket.create_connection(("127.0.0.1", url_port), 60)
     with s:
         for _ in range(requests):
             s.sendall(b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n")
@@ -472,12 +472,12 @@ def test_only_the_ports_asked_for_are_captured(serve):
     (["--interface", "nosuchinterface"], "nosuchinterface"),
 ])
 def test_wrong_use_of_a_live_capture(args, says):
-    run = subprocess.run([CONNLEAK, "analyze", *args], capture_output=True, text=True, timeout=30, check=False)
+    run = subprocess.run([CONNLEAK, "analyze", *args], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 2 and run.stdout == "" and run.stderr.count("\n") == 1 and says in run.stderr
 
 
 @live
 @pytest.mark.parametrize("ports", ["", "0", "80,", "a", "80-", "90-80", "70000", "80;81", ",".join(["60000-60001"] * 100)])
 def test_ports_that_are_none_are_refused(ports):
-    run = subprocess.run([CONNLEAK, "analyze", "--interface", "lo", "--port", ports], capture_output=True, text=True, timeout=30, check=False)
+    run = subprocess.run([CONNLEAK, "analyze", "--interface", "lo", "--port", ports], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 2 and run.stdout == "" and run.stderr.count("\n") == 1 and "80,443,8000-8010" in run.stderr

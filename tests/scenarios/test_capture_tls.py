@@ -54,7 +54,7 @@ class Server:
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
             if self.end == "notify":
                 try:
-                    conn.settimeout(5)
+                    conn.settimeout(60)
                     conn.unwrap()
                 except OSError:
                     pass
@@ -65,14 +65,14 @@ class Server:
             socket.close(fd)
 
     def stop(self):
-        self.thread.join(10)
+        self.thread.join(60)
         self.listener.close()
 
 
 def ask(port, cert, trusts=True):
     """A client's request; (version, cipher) that it got."""
     context = ssl.create_default_context(cafile=cert[1] if trusts else None)
-    with socket.create_connection(("127.0.0.1", port), 10) as raw:
+    with socket.create_connection(("127.0.0.1", port), 60) as raw:
         context.set_alpn_protocols(["http/1.1"])
         with context.wrap_socket(raw, server_hostname="origin.test", suppress_ragged_eofs=True) as conn:
             conn.sendall(b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n")

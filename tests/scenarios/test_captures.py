@@ -286,7 +286,7 @@ def test_stdin_while_it_is_still_written():
     run.stdin.write(data)
     run.stdin.write(late)
     run.stdin.close()
-    assert len(run.stdout.read().splitlines()) == 12 and run.wait(10) == 0
+    assert len(run.stdout.read().splitlines()) == 12 and run.wait(120) == 0
 
 
 def test_the_table_has_no_colour_where_it_is_not_wanted():

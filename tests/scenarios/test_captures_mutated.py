@@ -87,7 +87,7 @@ CHANGES = (remove, remove_one, double, shuffle, begin_late, end_early, snap)
 
 
 def analyze(data):
-    run = subprocess.run([CONNLEAK, "analyze", "--jsonl", "-"], input=data, capture_output=True, timeout=60)
+    run = subprocess.run([CONNLEAK, "analyze", "--jsonl", "-"], input=data, capture_output=True, timeout=120)
     assert run.returncode in (0, 2), (run.returncode, run.stderr[-2000:])
     records = {}
     for line in run.stdout.splitlines():

@@ -15,7 +15,7 @@ from rig.wait import until
 
 def start_fails(*argv):
     """Its one line on stderr; nothing is on stdout, and the exit code is 2."""
-    done = subprocess.run([DAEMON, *argv], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([DAEMON, *argv], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, ""), (done.stdout, done.stderr)
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr.rstrip("\n")
@@ -65,7 +65,7 @@ def test_an_address_in_use_is_named(daemon):
     first = daemon()
     port = first.address[1]
     done = subprocess.run([DAEMON, "--set", f"proxy.listen=127.0.0.1:{port}", "--set", "admin.listen=none"],
-                          capture_output=True, text=True, timeout=20)
+                          capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and done.stdout == ""
     assert f"127.0.0.1:{port}" in done.stderr and "Address already in use" in done.stderr
 
@@ -180,10 +180,10 @@ def test_nobody_who_reads_stderr_stops_nothing(tmp_path, serve):
         for _ in range(20):
             daemon.send_signal(signal.SIGUSR2)
             done = subprocess.run(["curl", "-s", "--noproxy", "*", "--unix-socket", sockets["proxy"], "--request-target", origin.url("/"),
-                                   "http://proxy/"], capture_output=True, timeout=10)
+                                   "http://proxy/"], capture_output=True, timeout=120)
             assert done.stdout == b"hello", done
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
+        assert daemon.wait(120) == 0
     finally:
         daemon.kill()
         daemon.wait()

@@ -32,7 +32,7 @@ def deps(tmp_path):
         if sudo:
             tool("sudo", 'exec "$@"')
         env = {"PATH": str(tools), "POLICY_RC": str(tmp_path / "policy-rc.d")}
-        done = subprocess.run([os.path.join(ROOT, "tests/tools/deps"), *arguments], env=env, capture_output=True, text=True, timeout=20)
+        done = subprocess.run([os.path.join(ROOT, "tests/tools/deps"), *arguments], env=env, capture_output=True, text=True, timeout=120)
         made = calls.read_text().splitlines() if calls.exists() else []
         assert not (tmp_path / "policy-rc.d").exists(), "what keeps services from starting is taken away again"
         return done.returncode, done.stdout + done.stderr, [c for c in made if not c.startswith(("dpkg-query", "pkg-config", "id"))]

@@ -147,7 +147,7 @@ class World:
                         lines.append(f"  origin {n}, connection {i}: Go {other}\n{' ' * 27}connleakd {one}")
             return "\n".join(lines)
         try:
-            until(lambda: self.views() == expected, lambda: f"after step {step!r}:\n{differs()}", timeout=4)
+            until(lambda: self.views() == expected, lambda: f"after step {step!r}:\n{differs()}")
             time.sleep(0.01)
             assert self.views() == expected, f"after step {step!r}, a moment later:\n{differs()}"
         finally:

@@ -15,7 +15,7 @@ CONNLEAK = os.path.join(os.path.dirname(DAEMON), "connleak")
 
 
 def explain(*argv, code=0):
-    done = subprocess.run([CONNLEAK, "explain", *argv], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([CONNLEAK, "explain", *argv], capture_output=True, text=True, timeout=120)
     assert done.returncode == code, (argv, done)
     assert bool(done.stdout) == (code == 0), (argv, done)
     return done.stdout if code == 0 else done.stderr

@@ -14,7 +14,7 @@ import pytest
 from rig import schema
 from rig.client import Client
 from rig.origin import always, answer
-from rig.wait import until
+from rig.wait import DEADLINE, until
 
 GO = "User-Agent: Go-http-client/1.1"
 QUICK = {"findings.leak_after": "500ms", "findings.slow_after": "500ms"}
@@ -57,7 +57,7 @@ class Listener:
 
     def _read(self):
         text = b""
-        self.client.sock.settimeout(60)
+        self.client.sock.settimeout(None)
         try:
             while True:
                 size = int(self.client._line(), 16)
@@ -102,7 +102,7 @@ def test_a_leak_is_found_told_and_over_when_it_is_over(daemon, serve, listen):
     listener = listen(proxy, "?only=findings")
     assert findings(proxy) == [] and proxy.get("/metrics")["findings"] == {"open": 0, "by_kind": {}}
     held = leak(proxy, origin.url("/items"))
-    until(lambda: "body_not_closed" in kinds(proxy, state="open"), lambda: findings(proxy), timeout=6)
+    until(lambda: "body_not_closed" in kinds(proxy, state="open"), lambda: findings(proxy))
 
     rule = schema.load("connleak.finding-1.json")
     for finding in findings(proxy):
@@ -121,7 +121,7 @@ def test_a_leak_is_found_told_and_over_when_it_is_over(daemon, serve, listen):
 
     for client in held:
         client.close()
-    until(lambda: "body_not_closed" in kinds(proxy, state="resolved"), lambda: findings(proxy), timeout=6)
+    until(lambda: "body_not_closed" in kinds(proxy, state="resolved"), lambda: findings(proxy))
     assert "body_not_closed" not in kinds(proxy, state="open")
     cleared = until(lambda: [f for f in listener.of("finding_cleared") if f["kind"] == "body_not_closed"], lambda: listener.heard)
     assert cleared[0]["id"] == found["id"] and cleared[0]["resolved_at"]
@@ -136,11 +136,11 @@ def test_open_ones_come_first_and_tags_tell_clients_apart(daemon, serve):
     for tag in ("checkout", "billing"):
         credentials = base64.b64encode(f"{tag}:".encode()).decode()
         held = leak(proxy, origin.url("/"), fields=(GO, f"Proxy-Authorization: Basic {credentials}"))
-        until(lambda: "body_not_closed" in kinds(proxy, tag=tag), lambda: findings(proxy), timeout=6)
+        until(lambda: "body_not_closed" in kinds(proxy, tag=tag), lambda: findings(proxy))
         if tag == "checkout":
             for client in held:
                 client.close()
-            until(lambda: "body_not_closed" not in kinds(proxy, tag="checkout", state="open"), lambda: findings(proxy), timeout=6)
+            until(lambda: "body_not_closed" not in kinds(proxy, tag="checkout", state="open"), lambda: findings(proxy))
     assert {f["subject"]["client"]["tag"] for f in findings(proxy)} == {"checkout", "billing"}
     assert {f["subject"]["client"]["tag"] for f in findings(proxy, tag="billing")} == {"billing"}
     resolved = [f["resolved_at"] is not None for f in findings(proxy)]
@@ -162,7 +162,7 @@ def test_events_tell_every_connection_once(daemon, serve, listen):
     for _ in range(300):
         assert proxy.fetch(origin.url("/")).status == 200
     quiet.close()
-    until(lambda: len(listener.of("connection_closed")) == 301, lambda: len(listener.of("connection_closed")), timeout=10)
+    until(lambda: len(listener.of("connection_closed")) == 301, lambda: len(listener.of("connection_closed")))
     opened = [e["id"] for e in listener.of("connection_opened")]
     closed = [e["id"] for e in listener.of("connection_closed")]
     records = {r["id"]: r for r in proxy.ledger()}
@@ -190,7 +190,7 @@ def test_a_listener_that_stops_reading_costs_the_others_nothing(daemon, serve, l
             proxy.client().close()
         assert client.ask(origin.url("/")).response().status == 200
     until(lambda: len(other.of("connection_closed")) + sum(e["connections"] for e in other.of("lost")) >= 3001,
-          lambda: len(other.of("connection_closed")), timeout=20)
+          lambda: len(other.of("connection_closed")))
     assert proxy.rss() - before < 12 << 20
     deaf.client.close()
 
@@ -245,7 +245,7 @@ def test_findings_can_be_tuned_while_it_runs(daemon, serve, tmp_path):
     proxy.signal(signal.SIGHUP)
     until(lambda: "findings.leak_after: 1h -> 300ms" in proxy.log(), proxy.log)
     held += leak(proxy, origin.url("/"), times=1)
-    until(lambda: findings(proxy, kind="body_not_closed"), lambda: findings(proxy), timeout=6)
+    until(lambda: findings(proxy, kind="body_not_closed"), lambda: findings(proxy))
     assert proxy.get("/config")["findings"]["leak_after"] == "300ms"
     for client in held:
         client.close()
@@ -269,8 +269,8 @@ def test_nobody_is_woken_where_nothing_happens(daemon, serve):
     assert wakeups_in(proxy, 1.5) == 0
     with proxy.client() as client:
         assert client.ask(origin.url("/")).response().status == 200
-        until(lambda: wakeups_in(proxy, 1.5) == 0, "sleep, with a client that is idle", timeout=8)
-    until(lambda: wakeups_in(proxy, 1.5) == 0, "sleep, with a connection to the origin that is idle", timeout=8)
+        until(lambda: wakeups_in(proxy, 1.5) == 0, "sleep, with a client that is idle")
+    until(lambda: wakeups_in(proxy, 1.5) == 0, "sleep, with a connection to the origin that is idle")
 
 
 def test_findings_off(daemon, serve):
@@ -290,7 +290,7 @@ def test_nobody_speaks_sse_to_a_foreign_page(daemon):
         assert client.response("GET").status == 403
     with socket.create_connection(proxy.admin) as raw:   # HTTP/1.0: until the end of the connection
         raw.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        raw.settimeout(5)
+        raw.settimeout(DEADLINE)
         data = b""
         while b": connleakd" not in data:
             data += raw.recv(4096)

@@ -114,7 +114,7 @@ def test_no_room_for_the_rows_is_named():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     paths = sorted(str(p) for p in (ROOT / "tests/captures").glob("*.pcap"))
-    run = subprocess.run([CONNLEAK, "analyze", *paths], capture_output=True, text=True, timeout=60, preexec_fn=no_large_files,
+    run = subprocess.run([CONNLEAK, "analyze", *paths], capture_output=True, text=True, timeout=120, preexec_fn=no_large_files,
                          restore_signals=False)
     assert run.returncode == 1 and "temporary file" in run.stderr and "File too large" in run.stderr
 

@@ -67,9 +67,9 @@ def test_an_edited_configuration_is_kept(tmp_path):
 def test_what_is_installed_runs(installed):
     daemon = os.path.join(installed, "usr/bin/connleakd")
     conf = os.path.join(installed, "etc/connleak/connleakd.conf")
-    checked = subprocess.run([daemon, "-c", conf, "--check-config"], capture_output=True, text=True, timeout=10)
+    checked = subprocess.run([daemon, "-c", conf, "--check-config"], capture_output=True, text=True, timeout=120)
     assert (checked.returncode, checked.stderr) == (0, "")
-    version = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=10).stdout
+    version = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=120).stdout
     assert re.fullmatch(r"connleakd \d+\.\d+\.\d+\n", version)
 
 

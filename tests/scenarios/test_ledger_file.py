@@ -39,7 +39,7 @@ def records(*paths):
 
 def end(subject):
     subject.signal(signal.SIGTERM)
-    assert subject.process.wait(10) == 0, subject.log()
+    assert subject.process.wait(120) == 0, subject.log()
 
 
 def check_complete(found):
@@ -93,7 +93,7 @@ def test_a_daemon_that_is_killed_leaves_lines_that_can_be_read_and_added_to(endi
         assert subject.fetch(origin.url()).status == 200
     until(lambda: path.stat().st_size > 0, "something to be written")
     subject.process.kill()
-    subject.process.wait(5)
+    subject.process.wait(120)
     before = records(path)
     with path.open("ab") as file:
         file.write(b'{"schema":"connleak.conn/1","id":"u-7","obs')  # had it been in the middle of a line

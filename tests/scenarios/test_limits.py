@@ -15,7 +15,7 @@ from rig.client import Client, Ended, fetch
 from rig.nginx import Nginx
 from rig.origin import always, answer, by_path, chunk, head
 from rig.subject import DAEMON
-from rig.wait import Gate, until
+from rig.wait import DEADLINE, Gate, until
 
 FULL = os.environ.get("CONNLEAK_FULL") == "1"
 FIVE = answer(b"hello")
@@ -35,10 +35,10 @@ def sanitized():
         return b"__asan_init" in program.read()
 
 
-def settled_fds(proxy, at_most, timeout=5):
+def settled_fds(proxy, at_most):
     until(lambda: proxy.fds() <= at_most,
           lambda: f"{at_most} descriptors again; {proxy.fds()}: "
-                  f"{sorted(os.readlink(f'/proc/{proxy.pid}/fd/{n}') for n in os.listdir(f'/proc/{proxy.pid}/fd'))}", timeout)
+                  f"{sorted(os.readlink(f'/proc/{proxy.pid}/fd/{n}') for n in os.listdir(f'/proc/{proxy.pid}/fd'))}")
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="no nginx here")
@@ -173,7 +173,7 @@ def test_no_descriptors_at_all(daemon, serve):
     waiting = []
     for _ in range(20):
         sock = socket.socket()
-        sock.settimeout(5)
+        sock.settimeout(DEADLINE)
         sock.connect(proxy.address)
         waiting.append(sock)
     used = cpu(proxy.pid)
@@ -184,7 +184,7 @@ def test_no_descriptors_at_all(daemon, serve):
     resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (soft, hard))
     for sock in waiting:
         sock.close()
-    until(lambda: proxy.fetch(origin.url()).body == b"hello", "service again", timeout=10)
+    until(lambda: proxy.fetch(origin.url()).body == b"hello", "service again")
     assert "descriptor" in proxy.log() or "files" in proxy.log(), proxy.log()
 
 
@@ -310,7 +310,7 @@ def test_chaos(daemon, serve, seed):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive()
 
     def still_open():

@@ -20,7 +20,7 @@ from rig import sockets
 from rig.client import Background, Client
 from rig.origin import Gone, always, answer, by_path, chunk, chunked, head
 from rig.subject import free_port
-from rig.wait import Gate, until
+from rig.wait import DEADLINE, Gate, until
 
 FIVE = answer(b"hello")
 BIG = 24 << 20
@@ -784,7 +784,7 @@ def test_a_circle_of_two_daemons(daemon, serve):
 
 # -- stop, reload, ledger
 
-def wait_exit(proxy, timeout=5):
+def wait_exit(proxy, timeout=DEADLINE):
     try:
         return proxy.process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -868,7 +868,7 @@ def test_second_sigterm_ends_at_once_and_loses_no_record(ending, serve, tmp_path
     proxy.signal(signal.SIGTERM)
     until(lambda: not ready(proxy), "/readyz to turn 503")
     proxy.signal(signal.SIGTERM)
-    assert wait_exit(proxy, 3) == 0
+    assert wait_exit(proxy) == 0
     client.close()
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert sum(r["requests"] for r in records if r["side"] == "upstream") == 2
@@ -886,7 +886,7 @@ def test_ledger_file(ending, serve, tmp_path):
     origin = serve(always(answer(fields=["Connection: close"])))
     for _ in range(50):
         ok(proxy.fetch(origin.url()))
-    until(lambda: path.exists() and path.read_text().count("\n") >= 90, "records to be written while it runs", timeout=10)
+    until(lambda: path.exists() and path.read_text().count("\n") >= 90, "records to be written while it runs")
     proxy.signal(signal.SIGTERM)
     assert wait_exit(proxy) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -964,7 +964,7 @@ def test_several_listeners(daemon, serve, tmp_path):
     ok(proxy.fetch(origin.url()))
     client = Client.__new__(Client)
     client.sock, client.buffer = socket.socket(socket.AF_UNIX), b""
-    client.sock.settimeout(5)
+    client.sock.settimeout(DEADLINE)
     client.sock.connect(str(path))
     ok(client.ask(origin.url()).response())
     origin.settle("2-")

@@ -46,7 +46,7 @@ def ask(subject, path, **kwargs):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(f"http://127.0.0.1:{subject.admin[1]}{path}", **kwargs)
     try:
-        with opener.open(request, timeout=10) as reply:
+        with opener.open(request, timeout=120) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()
@@ -91,7 +91,7 @@ def test_make_targets_and_variables_exist():
 
 
 def test_make_help_and_the_readme_name_the_same_targets():
-    said = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    said = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True, timeout=120, check=True).stdout
     helped = set(re.findall(r"\bmake ([a-z]+)", said))
     assert helped <= targets()
     assert helped - {"deps", "run", "clean"} <= {name for code in CODE for name in re.findall(r"\bmake ([a-z]+)\b", code)}
@@ -114,7 +114,7 @@ def test_parameters_that_are_named_exist():
 
 
 def test_options_that_are_named_exist():
-    offered = " ".join(subprocess.run([*argv, "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    offered = " ".join(subprocess.run([*argv, "--help"], capture_output=True, text=True, timeout=120, check=True).stdout
                        for argv in ([DAEMON], [CONNLEAK], [CONNLEAK, "analyze"], [CONNLEAK, "crosscheck"]))
     refused = {"--make-ca"}  # by a message of its own, below
     lines = [c for c in CODE if "curl" not in c and "python3" not in c and "systemctl" not in c]
@@ -157,7 +157,7 @@ def test_the_command_lines_are_understood(tmp_path):
     assert len(lines) >= 3
     for line in lines:
         argv = [DAEMON, *line.split()[1:], "--check-config"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), line
 
 
@@ -170,7 +170,7 @@ REFUSED = section("What this version refuses")
 def test_settings_that_are_refused(setting):
     name = setting.split("=")[0]
     assert setting in REFUSED or name in REFUSED or name.split(".")[0] + ".*" in REFUSED
-    done = subprocess.run([DAEMON, "--set", setting, "--check-config"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([DAEMON, "--set", setting, "--check-config"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "not in this version" in done.stderr, done.stderr
 
 
@@ -178,9 +178,9 @@ def test_commands_that_are_refused():
     commands = re.findall(r"`(?:connleak )?([a-z]+)`", re.search(r"- `connleak [a-z]+`.*", REFUSED)[0])
     assert set(commands) == set(re.findall(r'^    \{"([a-z]+)", "", NULL\}', read("probes/main.c"), re.M))
     for command in commands:
-        done = subprocess.run([CONNLEAK, command], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([CONNLEAK, command], capture_output=True, text=True, timeout=120)
         assert done.returncode == 2 and f"{command} is not part of" in done.stderr and done.stdout == "", done.stderr
-    done = subprocess.run([DAEMON, "--make-ca", "x"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([DAEMON, "--make-ca", "x"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "not in this version" in done.stderr
 
 
@@ -227,7 +227,7 @@ def capture_refused():
     """None, or why nothing can be captured on the loopback interface."""
     if not shutil.which("tcpdump"):
         return "no tcpdump here"
-    tried = subprocess.run(["timeout", "0.2", "tcpdump", "-i", "lo", "-w", "/dev/null", "tcp port 1"], capture_output=True, text=True, timeout=30)
+    tried = subprocess.run(["timeout", "0.2", "tcpdump", "-i", "lo", "-w", "/dev/null", "tcp port 1"], capture_output=True, text=True, timeout=120)
     return None if tried.returncode == 124 or "listening on" in tried.stderr else "capturing is not allowed here: " + tried.stderr.strip().split("\n")[-1]
 
 

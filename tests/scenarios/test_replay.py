@@ -31,7 +31,7 @@ def captures():
     return [pytest.param(found[name], id=name.split(".")[0]) for name in sorted(found)]
 
 
-def replay(subject, path, *options, code=0, timeout=60):
+def replay(subject, path, *options, code=0, timeout=120):
     done = subprocess.run([CONNLEAK, "replay", path, "--proxy", "%s:%d" % subject.address, "--admin", "127.0.0.1:%d" % subject.admin[1], "--json", *options],
                           capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == code or (code is None and done.returncode in (0, 3)), (path, done.returncode, done.stdout, done.stderr)
@@ -42,7 +42,7 @@ def replay(subject, path, *options, code=0, timeout=60):
 
 def analyzed(path):
     """The records of a capture, by id."""
-    done = subprocess.run([CONNLEAK, "analyze", "--jsonl", path], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([CONNLEAK, "analyze", "--jsonl", path], capture_output=True, text=True, timeout=120, check=False)
     return {r["id"]: r for r in map(json.loads, done.stdout.splitlines())}
 
 
@@ -105,14 +105,14 @@ def test_a_leak_stays_open_while_it_is_held(proxy):
     assert said["totals"]["same"] == 6
     assert proxy.get("/metrics")["downstream"]["open"] >= 6
     running.terminate()
-    assert running.wait(timeout=30) == 0
+    assert running.wait(timeout=120) == 0
     until(lambda: proxy.get("/metrics")["downstream"]["open"] == 0, "the daemon to see them go")
 
 
 def capture_tool():
     if shutil.which("tcpdump") is None or os.geteuid() != 0:
         return "needs tcpdump and root"
-    probe = subprocess.run(["tcpdump", "-i", "lo", "-d", "tcp"], capture_output=True, timeout=30, check=False)
+    probe = subprocess.run(["tcpdump", "-i", "lo", "-d", "tcp"], capture_output=True, timeout=120, check=False)
     return None if probe.returncode == 0 else "may not capture here"
 
 
@@ -134,12 +134,12 @@ def test_a_capture_of_the_replay_gives_the_same_ledger_again(proxy, tmp_path, na
     # The kernel hands packets over in blocks, the last of them when a marker has come through.
     with socket.create_connection(proxy.address) as marker:
         mark = ("127.0.0.1:%d" % marker.getsockname()[1])
-        until(lambda: mark in subprocess.run([CONNLEAK, "analyze", "--jsonl", seen], capture_output=True, text=True, timeout=30, check=False).stdout,
+        until(lambda: mark in subprocess.run([CONNLEAK, "analyze", "--jsonl", seen], capture_output=True, text=True, check=False).stdout,
               "the marker in the capture")
         dump.terminate()
-        dump.wait(timeout=30)
+        dump.wait(timeout=120)
     player.terminate()
-    player.wait(timeout=30)
+    player.wait(timeout=120)
     second = replay(proxy, seen, "--speed", "max")
 
     def ledger(said):
@@ -158,7 +158,7 @@ def test_a_capture_of_the_replay_gives_the_same_ledger_again(proxy, tmp_path, na
                                   "tls-go-healthy"])
 def test_a_workload_without_names_and_content(proxy, tmp_path, name):
     path, work = os.path.join(ROOT, "tests", "captures", f"{name}.pcap"), str(tmp_path / "work.jsonl")
-    subprocess.run([CONNLEAK, "analyze", "--export-workload", work, path], check=True, capture_output=True, timeout=60)
+    subprocess.run([CONNLEAK, "analyze", "--export-workload", work, path], check=True, capture_output=True, timeout=120)
     said, of_capture = replay(proxy, work, "--speed", "max"), replay(proxy, path, "--speed", "max")
     assert said["made_up"] and not of_capture["made_up"]
 
@@ -175,7 +175,7 @@ def test_a_daemon_s_ledger_with_its_events_is_played_too(daemon, tmp_path):
     first, second = daemon(), daemon()
     replay(first, os.path.join(ROOT, "tests", "captures", "churn-go-cl3k-c8.pcap"), "--speed", "max")
     url = "http://127.0.0.1:%d/ledger?events=true" % first.admin[1]
-    lines = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=30).read().decode()
+    lines = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=120).read().decode()
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_text(lines)
     said = replay(second, ledger, "--speed", "max")
@@ -183,7 +183,7 @@ def test_a_daemon_s_ledger_with_its_events_is_played_too(daemon, tmp_path):
     assert sum(c["played"]["requests"] for c in said["connections"]) == 40
     bare = [{k: v for k, v in json.loads(line).items() if k != "events"} for line in lines.splitlines()]
     ledger.write_text("".join(json.dumps(r) + "\n" for r in bare))
-    done = subprocess.run([CONNLEAK, "replay", ledger, "--proxy", "%s:%d" % second.address], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([CONNLEAK, "replay", ledger, "--proxy", "%s:%d" % second.address], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and "events=true" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -199,7 +199,7 @@ def test_another_behaviour_is_3(serve):
     origin = serve(always(answer(b"no", "503 No", fields=("Connection: close",))))
     path = os.path.join(ROOT, "tests", "captures", "healthy-go-cl100-c1.pcap")
     done = subprocess.run([CONNLEAK, "replay", path, "--proxy", "127.0.0.1:%d" % origin.port, "--speed", "max", "--json"],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3, (done.stdout, done.stderr)
     said = json.loads(done.stdout)
     assert said["totals"]["different"] == 1
@@ -210,7 +210,7 @@ def test_live_origins_are_asked_with_safe_methods_alone(proxy, serve):
     """With --origin live it is said first what will be asked; POST only with --unsafe-methods."""
     path = os.path.join(ROOT, "tests", "captures", "post-100continue-curl-70k.pcap")
     done = subprocess.run([CONNLEAK, "replay", path, "--proxy", "%s:%d" % proxy.address, "--origin", "live", "--speed", "max", "--json"],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=120, check=False)
     said = json.loads(done.stdout)
     assert said["totals"]["not_all_played"] == {"unsafe_method": 1} and said["totals"]["not_played"] == 1
     assert "0 requests go to live origins" in done.stderr and "--unsafe-methods" in done.stderr
@@ -346,7 +346,7 @@ def test_equal_requests_get_their_own_answers(proxy, tmp_path):
     (["x.pcap", "--proxy", "127.0.0.1:1"], "x.pcap"), (["/dev/null", "--proxy", "127.0.0.1:1"], "/dev/null"), (["--nonsense"], "nonsense"),
 ])
 def test_what_is_wrong_is_said(arguments, words):
-    done = subprocess.run([CONNLEAK, "replay", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([CONNLEAK, "replay", *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and words in done.stderr and done.stdout == "", (done.stdout, done.stderr)
 
 
@@ -355,5 +355,5 @@ def test_a_proxy_that_is_not_there(tmp_path):
         sock.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % sock.getsockname()[1]
         done = subprocess.run([CONNLEAK, "replay", os.path.join(ROOT, "tests", "captures", "healthy-go-cl100-c1.pcap"), "--proxy", address,
-                               "--speed", "max"], capture_output=True, text=True, timeout=60, check=False)
+                               "--speed", "max"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3 and "could not be reached" in done.stdout

@@ -31,7 +31,7 @@ def environment(path=None):
     return env
 
 
-def run(*argv, timeout=60, **kwargs):
+def run(*argv, timeout=120, **kwargs):
     kwargs.setdefault("env", environment())
     return subprocess.run([CONNLEAK, "run", *argv], capture_output=True, text=True, timeout=timeout, check=False, **kwargs)
 
@@ -273,7 +273,7 @@ def test_signals_are_passed_on(number):
     process = start("--", "sh", "-c", f'trap "echo got it; exit 5" {name}; echo ready; while :; do sleep 0.05; done')
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (5, "got it\n")
 
 
@@ -302,7 +302,7 @@ def test_ctrl_c_is_the_terminal_s_to_send_and_the_report_comes(group, times):
         os.environ.update(environment())
         os.execv(CONNLEAK, [CONNLEAK, "run", "--", PYTHON, "-c", COUNTS_INTERRUPTS, group])
     text = b""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     typed = False
     while time.monotonic() < end:
         ready, _, _ = select.select([fd], [], [], 1)
@@ -324,7 +324,7 @@ def test_the_daemon_ends_with_the_command():
     command, daemon = running(process, "sleep"), running(process, "connleakd")
     assert os.getsid(daemon) == daemon     # a terminal's signals do not reach it
     os.kill(command, signal.SIGKILL)
-    assert process.wait(20) == 137
+    assert process.wait(120) == 137
     assert is_gone(daemon)
     process.communicate()
 
@@ -343,13 +343,13 @@ def test_a_daemon_that_dies_is_no_verdict():
     daemon = running(process, "connleakd")
     assert process.stdout.readline() == "ready\n"
     os.kill(daemon, signal.SIGKILL)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1 and "the daemon cannot be asked" in err
 
 
 def test_runs_do_not_meet():
     both = [start("--", "sh", "-c", "echo $CONNLEAK_PROXY; sleep 0.3") for _ in range(2)]
-    proxies = {process.communicate(timeout=20)[0] for process in both}
+    proxies = {process.communicate(timeout=120)[0] for process in both}
     assert len(proxies) == 2 and all(process.returncode == 0 for process in both)
 
 
@@ -358,10 +358,10 @@ def test_the_daemon_is_found_in_path_where_it_is_not_beside(tmp_path):
     alone.mkdir(), other.mkdir()
     shutil.copy(CONNLEAK, alone)
     argv = [str(alone / "connleak"), "run", "--", "true"]
-    missing = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, env=environment("/nonexistent"))
+    missing = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=environment("/nonexistent"))
     assert missing.returncode == 1 and "neither beside connleak nor in PATH" in missing.stderr
     os.symlink(DAEMON, other / "connleakd")
-    found = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, env=environment(f"{other}:{os.environ['PATH']}"))
+    found = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=environment(f"{other}:{os.environ['PATH']}"))
     assert found.returncode == 0 and "no connection came" in found.stderr
 
 

@@ -24,7 +24,7 @@ CONNLEAK = os.path.join(os.path.dirname(DAEMON), "connleak")
 SCHEMA = schema("connleak.sockets-1")
 
 def no_netlink():
-    done = subprocess.run([CONNLEAK, "sockets", "--port", "1"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([CONNLEAK, "sockets", "--port", "1"], capture_output=True, text=True, timeout=120, check=False)
     return done.returncode == 1 and re.match("connleak sockets: (netlink|this kernel|the kernel)", done.stderr)
 
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(bool(no_netlink()), reason="the kernel does not 
 
 
 def run(*options, code=0, **kwargs):
-    done = subprocess.run([CONNLEAK, "sockets", *map(str, options)], capture_output=True, text=True, timeout=30, check=False, **kwargs)
+    done = subprocess.run([CONNLEAK, "sockets", *map(str, options)], capture_output=True, text=True, timeout=120, check=False, **kwargs)
     assert done.returncode == code, (options, done.returncode, done.stdout, done.stderr)
     return done
 
@@ -118,7 +118,7 @@ def leaver():
     yield start
     for child, server in running:
         child.stdin.close()
-        child.wait(10)
+        child.wait(120)
         child.stdout.close()
         server.close()
 
@@ -283,7 +283,7 @@ def test_watch_says_since_when_nothing_is_read(pair):
         watch.send_signal(signal.SIGINT)
         watch.stdout.read()
         watch.stdout.close()
-        assert watch.wait(10) == 0
+        assert watch.wait(120) == 0
 
 
 def test_the_watch_of_a_process_ends_with_it():
@@ -292,7 +292,7 @@ def test_the_watch_of_a_process_ends_with_it():
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watch.stdout.readline()
     child.communicate()
-    said = watch.communicate(timeout=10)[1]
+    said = watch.communicate(timeout=120)[1]
     assert watch.returncode == 0 and said == f"connleak sockets: process {child.pid} has ended\n"
 
 
@@ -325,13 +325,13 @@ def test_owners_that_may_not_be_known_are_null_and_it_is_said(leaver):
         os.write(copy, program.read())
     line = [f"/proc/self/fd/{copy}", "sockets", "--port", str(port)]
     try:
-        done = subprocess.run([*line, "--json"], capture_output=True, text=True, timeout=30, pass_fds=[copy], check=False, **demote)
+        done = subprocess.run([*line, "--json"], capture_output=True, text=True, timeout=120, pass_fds=[copy], check=False, **demote)
         assert done.returncode == 0, done.stderr
         said = checked(done.stdout)
         assert [(r["recv_q"], r["pid"]) for r in said["sockets"]] == [(72480, None), (0, None)]
         assert said["owners"]["unknown"] == 2 and said["owners"]["processes_denied"] > 0
         assert done.stderr == f"connleak sockets: {said['owners']['missing']}\n" and "root" in done.stderr
-        done = subprocess.run([*line, "--pid", str(child.pid)], capture_output=True, text=True, timeout=30, pass_fds=[copy], check=False, **demote)
+        done = subprocess.run([*line, "--pid", str(child.pid)], capture_output=True, text=True, timeout=120, pass_fds=[copy], check=False, **demote)
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and "CAP_SYS_PTRACE" in done.stderr
     finally:
         os.close(copy)
@@ -349,7 +349,7 @@ def test_mistakes_are_one_line_that_names_them():
 def test_a_reader_that_leaves_is_an_error_and_no_crash(pair):
     pair()
     with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([CONNLEAK, "sockets"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        done = subprocess.run([CONNLEAK, "sockets"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     assert done.returncode == 1 and os.strerror(errno.ENOSPC) in done.stderr
 
 

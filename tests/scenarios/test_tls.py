@@ -15,7 +15,7 @@ from rig import sockets
 from rig.client import Background
 from rig.origin import Gone, always, answer, connections, head
 from rig.subject import free_port
-from rig.wait import Gate, until
+from rig.wait import DEADLINE, Gate, until
 
 from test_proxy_basics import noise, ok, problem
 
@@ -122,7 +122,7 @@ def test_T72_close_notify_on_an_idle_connection(start, serve, certs):
         conn.read_request()
         conn.send(FIVE)
         gate.wait()
-        conn.sock.settimeout(3)
+        conn.sock.settimeout(DEADLINE)
         try:
             conn.own_end = "S"
             conn.sock.unwrap()           # close_notify, and wait for the other one's
@@ -380,7 +380,7 @@ def test_until_eof_with_close_notify(daemon, serve, certs):
         conn.read_request()
         conn.send(head("HTTP/1.1 200 OK") + b"hello")
         conn.own_end = "S"
-        conn.sock.settimeout(2)
+        conn.sock.settimeout(DEADLINE)
         try:
             conn.sock.unwrap()
         except (OSError, ssl.SSLError):

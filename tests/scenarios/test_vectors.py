@@ -32,7 +32,7 @@ import pytest
 from rig import books, sockets
 from rig.client import Background, Response
 from rig.origin import Gone, always, answer, by_path, chunk, chunked, connections, head, in_turn
-from rig.wait import Gate, until
+from rig.wait import DEADLINE, Gate, until
 
 FIVE = answer(b"hello")
 BIG = 24 << 20          # more than the kernel takes on both sides of a proxy
@@ -151,7 +151,7 @@ def test_T8_the_body_ends_with_its_last_crlf(start, serve):
     with pytest.raises(TimeoutError):
         client.wait_end()
     gate.open()
-    client.sock.settimeout(5)
+    client.sock.settimeout(DEADLINE)
     while not client.buffer.endswith(b"\r\n0\r\n\r\n"):
         client.buffer += client._recv()
     origin.settle("1-")
@@ -209,7 +209,7 @@ def test_T14_data_after_the_fin_is_answered_by_reset(start, serve):
     client.read_head()
     origin.conns[0].wait_read()
     client.close()
-    origin.wait_conns(1).ended.wait(5)
+    origin.wait_conns(1).ended.wait(DEADLINE)
     until(lambda: len(late) == 3, lambda: f"two late writes: {late}")
     assert late == ["F", "taken", "refused"]
     assert origin.shape() == ["1F>R"]
@@ -1474,7 +1474,7 @@ def test_T125c_interim_answers_do_not_restart_the_timeout(start, serve):
     proxy, origin = start(response_header_timeout="150ms"), serve(script)
     assert proxy.fetch(origin.url()).status in (502, 504)
     conn = origin.conns[0]
-    assert conn.ended.wait(2)
+    assert conn.ended.wait(DEADLINE)
     assert conn.ended_at - conn.requests[0].at < 0.6
 
 

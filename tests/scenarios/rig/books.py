@@ -40,4 +40,4 @@ def balance(proxy, origins):
     def look():
         rows = {int(r["local"].rsplit(":", 1)[1]): r for r in proxy.ledger() if r["side"] == "upstream" and r["local"]}
         return [fault for origin in origins for fault in faults(rows, origin)]
-    until(lambda: not look(), lambda: "the ledger and the origin disagree:\n" + "\n".join(look()), timeout=2, pause=0.01)
+    until(lambda: not look(), lambda: "the ledger and the origin disagree:\n" + "\n".join(look()), pause=0.01)

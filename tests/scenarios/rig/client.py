@@ -5,8 +5,8 @@ import socket
 import threading
 
 from . import sockets
+from .wait import DEADLINE
 
-TIMEOUT = 15.0
 
 
 class Response:
@@ -51,7 +51,7 @@ class Client:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if source:
             self.sock.bind((source, 0))
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(DEADLINE)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
@@ -229,7 +229,7 @@ class Background:
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
-    def result(self, timeout=20):
+    def result(self, timeout=DEADLINE * 2):
         self._thread.join(timeout)
         assert not self._thread.is_alive(), "a client on a thread does not end"
         if self._error:

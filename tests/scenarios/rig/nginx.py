@@ -42,7 +42,7 @@ http {{
 """)
         self.process = subprocess.Popen(["nginx", "-c", conf, "-e", os.path.join(self.folder, "start.log")],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(self._up, lambda: f"nginx to listen: {self._log()}", timeout=10)
+        until(self._up, lambda: f"nginx to listen: {self._log()}")
 
     def _up(self):
         try:
@@ -69,7 +69,7 @@ http {{
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -15,7 +15,7 @@ import threading
 import time
 
 from . import sockets
-from .wait import DEADLINE, Gate, until
+from .wait import Gate, until
 
 
 class Gone(Exception):
@@ -297,7 +297,7 @@ class Origin:
     def _accept_loop(self):
         while not self._stopped:
             try:
-                self._accepting.wait(60)
+                self._accepting.wait()
                 sock, peer = self.listener.accept()
             except OSError:
                 return
@@ -373,7 +373,7 @@ class Origin:
             if conn.failure:
                 raise AssertionError(f"script on connection {conn.index}: {conn.failure!r}") from conn.failure
 
-    def settle(self, *expected, hold=0.03, ordered=True, timeout=DEADLINE):
+    def settle(self, *expected, hold=0.03, ordered=True):
         """Wait for the shape `expected`, and see it stay so for a moment. A word may list choices: '1F|1R'."""
         def matches():
             seen = self.shape()
@@ -386,7 +386,7 @@ class Origin:
         def explain():
             return f"the origin saw {self.shape()}, expected {list(expected)}"
         try:
-            until(matches, explain, timeout)
+            until(matches, explain)
         finally:
             self.check()
         time.sleep(hold)

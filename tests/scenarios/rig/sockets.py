@@ -33,12 +33,12 @@ def states_to(remote_port):
     return [field[3] for field in _rows() if field[2].endswith(f":{remote_port:04X}")]
 
 
-def wait_state(local_port, remote_port, states, timeout=5.0):
+def wait_state(local_port, remote_port, states):
     """Wait until that socket is in one of states; None among them stands for: it is gone."""
     def fact():
         found = row(local_port, remote_port)
         return (found[0] if found else None) in states
-    until(fact, lambda: f"socket {local_port}->{remote_port} in {states}; it is {row(local_port, remote_port)}", timeout)
+    until(fact, lambda: f"socket {local_port}->{remote_port} in {states}; it is {row(local_port, remote_port)}")
 
 
 def wait_all_read(sock):
@@ -69,7 +69,7 @@ def wait_stuck(sock, quiet=0.15):
         if now != seen or now == 0:
             seen, since = now, time.monotonic()
         return time.monotonic() - since >= quiet
-    until(fact, lambda: f"bytes stay put on {sock}: {outq()}", timeout=20)
+    until(fact, lambda: f"bytes stay put on {sock}: {outq()}")
 
 
 def reset(sock):

@@ -14,7 +14,7 @@ import time
 import urllib.request
 
 from .client import Client, fetch
-from .wait import until
+from .wait import DEADLINE, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 DAEMON = os.environ.get("CONNLEAKD", os.path.join(ROOT, "build", "connleakd"))
@@ -153,7 +153,7 @@ class Connleakd(Subject):
         """Learn from stderr where it listens: lines that hold `proxy` or `admin` and an address."""
         def fact():
             if self.process.poll() is not None:
-                self._reader.join(1)
+                self._reader.join(DEADLINE)
                 raise AssertionError(f"connleakd ended with {self.process.returncode}:\n{self.log()}")
             for line in list(self.err):
                 found = re.search(r"(?:127\.0\.0\.1|\[::1?\]|0\.0\.0\.0):(\d+)", line)
@@ -164,9 +164,9 @@ class Connleakd(Subject):
                     else:
                         self.address = self.address or address
             return self.admin and (self.address or "unix:" in self.settings["proxy.listen"])
-        until(fact, lambda: f"lines that say where it listens:\n{self.log()}", timeout=10)
+        until(fact, lambda: f"lines that say where it listens:\n{self.log()}")
 
-    def get(self, path, timeout=10):
+    def get(self, path, timeout=120):
         """The JSON answer of the admin endpoint."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.admin[1]}{path}", timeout=timeout) as reply:
@@ -178,7 +178,7 @@ class Connleakd(Subject):
 
     def ledger(self):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.admin[1]}/ledger", timeout=10) as reply:
+        with opener.open(f"http://127.0.0.1:{self.admin[1]}/ledger", timeout=120) as reply:
             return [json.loads(line) for line in reply.read().splitlines() if line]
 
     def wait_exit(self, timeout):
@@ -198,11 +198,11 @@ class Connleakd(Subject):
             self.signal(signal.SIGTERM)
             until(lambda: "draining" in self.log() or not self.alive(), lambda: "an answer to SIGTERM:\n" + self.log())
             self.signal(signal.SIGTERM)
-            if not self.wait_exit(7):
+            if not self.wait_exit(DEADLINE):
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError("connleakd does not end on a second SIGTERM:\n" + self.log())
-        self._reader.join(1)
+        self._reader.join(DEADLINE)
         text = self.log()
         assert "Sanitizer" not in text and "runtime error:" not in text, text
         assert crashed is None, f"connleakd ended by itself with {crashed}:\n{text}"
