@@ -250,8 +250,10 @@ def test_a_long_what_if_keeps_nobody_waiting(daemon, tmp_path):
     manyhosts(proxy, 3000, rate=2000)
     admin = "http://127.0.0.1:%d" % proxy.admin[1]
     values = ",".join(map(str, range(1, 65)))
-    out = tmp_path / "answer"
-    slow = subprocess.Popen(["curl", "-s", "-o", str(out), f"{admin}/whatif?max_idle_conns_per_host={values}&max_conns_per_host=0,1,2,3,4,5"])
+    out, head = tmp_path / "answer", tmp_path / "head"
+    slow = subprocess.Popen(["curl", "-s", "-o", str(out), "-D", str(head),
+                             f"{admin}/whatif?max_idle_conns_per_host={values}&max_conns_per_host=0,1,2,3,4,5"])
+    until(lambda: head.exists() and b"200 OK" in head.read_bytes(), lambda: "the what-if is under way")
     took, seen = [], set()
     while slow.poll() is None:
         began = time.monotonic()
