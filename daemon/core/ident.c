@@ -109,20 +109,29 @@ char *connect_key_text(const struct connect_key *k, char *buf, size_t size) {
 
 /* ---- addresses as text ---- */
 
-static char *put_number(char *p, unsigned n, unsigned base) {
-    char rev[8];
-    unsigned len = 0;
-
-    do rev[len++] = "0123456789abcdef"[n % base];
-    while ((n /= base) > 0);
-    while (len > 0) *p++ = rev[--len];
+/* Both: at most 16 bits. */
+static char *put_decimal(char *p, unsigned n) {
+    if (n > 9999) *p++ = (char)('0' + n / 10000);
+    if (n > 999) *p++ = (char)('0' + n / 1000 % 10);
+    if (n > 99) *p++ = (char)('0' + n / 100 % 10);
+    if (n > 9) *p++ = (char)('0' + n / 10 % 10);
+    *p++ = (char)('0' + n % 10);
     return p;
+}
+
+static char *put_hex(char *p, unsigned n) {
+    unsigned shift = n > 0xfff ? 12 : n > 0xff ? 8 : n > 0xf ? 4 : 0;
+
+    for (;; shift -= 4) {
+        *p++ = "0123456789abcdef"[n >> shift & 15];
+        if (shift == 0) return p;
+    }
 }
 
 static char *put_v4(char *p, const uint8_t a[4]) {
     for (unsigned i = 0; i < 4; i++) {
         if (i) *p++ = '.';
-        p = put_number(p, a[i], 10);
+        p = put_decimal(p, a[i]);
     }
     return p;
 }
@@ -160,7 +169,7 @@ static char *put_v6(char *p, const uint8_t a[16]) {
             continue;
         }
         if (i && !(run && i == start + run)) *p++ = ':';
-        p = put_number(p, v6_group(a, i++), 16);
+        p = put_hex(p, v6_group(a, i++));
     }
     if (!mapped) return p;
     *p++ = ':';
@@ -187,7 +196,7 @@ char *endpoint_text(const struct endpoint *e, char buf[ENDPOINT_TEXT_MAX]) {
         return buf;
     }
     *p++ = ':';
-    p = put_number(p, e->port, 10);
+    p = put_decimal(p, e->port);
     *p = '\0';
     return buf;
 }

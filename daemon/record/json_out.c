@@ -52,22 +52,36 @@ static void put4(char *out, unsigned n) {
     put2(out + 2, n % 100);
 }
 
+static const uint64_t powers_of_10[] = {
+#define FOUR(n) n, n * 10, n * 100, n * 1000
+    FOUR(1u),
+    FOUR((uint64_t)10000),
+    FOUR((uint64_t)100000000),
+    FOUR((uint64_t)1000000000000),
+    FOUR((uint64_t)10000000000000000),
+#undef FOUR
+};
+
+static unsigned n_digits(uint64_t n) {
+    unsigned bits = 64 - (unsigned)__builtin_clzll(n | 1), least = bits * 1233 >> 12; /* log10(2) is about 1233/4096 */
+    return least + ((n | 1) >= powers_of_10[least]);
+}
+
+/* n in `width` digits, no more of which it has, with zeros before it. */
+static void put_digits(char *out, uint64_t n, unsigned width) {
+    uint32_t low;
+    for (; n > UINT32_MAX; n /= 100) put2(out + (width -= 2), (unsigned)(n % 100));
+    for (low = (uint32_t)n; width >= 2; low /= 100) put2(out + (width -= 2), low % 100);
+    if (width) *out = (char)('0' + low);
+}
+
 size_t text_u64(char *out, uint64_t n) {
-    char digits[JSON_U64_MAX], *p = digits + sizeof(digits);
-    while (n >= 100) {
-        p -= 2;
-        put2(p, (unsigned)(n % 100));
-        n /= 100;
-    }
-    if (n >= 10) {
-        p -= 2;
-        put2(p, (unsigned)n);
-    } else {
-        *--p = (char)('0' + n);
-    }
-    size_t len = (size_t)(digits + sizeof(digits) - p);
-    memcpy(out, p, len);
-    return len;
+    unsigned width = n_digits(n);
+    if (width == 1)
+        *out = (char)('0' + n);
+    else
+        put_digits(out, n, width);
+    return width;
 }
 
 static int64_t floor_div(int64_t n, int64_t d) {
@@ -94,35 +108,35 @@ static struct civil civil_from_days(int64_t days) {
                           .day = day_of_year - (153 * march_month + 2) / 5 + 1};
 }
 
-/* 64 bits of nanoseconds reach from 1677 to 2262: years always have four digits. */
-size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns) {
-    int64_t us = floor_div(wall_ns, 1000), seconds = floor_div(us, 1000000), days = floor_div(seconds, 86400);
-    unsigned fraction = (unsigned)(us - seconds * 1000000), in_day = (unsigned)(seconds - days * 86400);
+/* Up to the fraction. 64 bits of nanoseconds reach from 1677 to 2262: years always have four digits. */
+static void put_second(char out[20], int64_t seconds) {
+    int64_t days = floor_div(seconds, 86400);
+    unsigned in_day = (unsigned)(seconds - days * 86400);
     struct civil c = civil_from_days(days);
-    memcpy(out, "yyyy-mm-ddThh:mm:ss.uuuuuuZ", JSON_TIME_LEN);
+    memcpy(out, "yyyy-mm-ddThh:mm:ss.", 20);
     put4(out, c.year);
     put2(out + 5, c.month);
     put2(out + 8, c.day);
     put2(out + 11, in_day / 3600);
     put2(out + 14, in_day / 60 % 60);
     put2(out + 17, in_day % 60);
-    put2(out + 20, fraction / 10000);
-    put4(out + 22, fraction % 10000);
+}
+
+static void put_fraction(char out[7], int64_t seconds, int64_t us) {
+    unsigned fraction = (unsigned)(us - seconds * 1000000);
+    put2(out, fraction / 10000);
+    put4(out + 2, fraction % 10000);
+    out[6] = 'Z';
+}
+
+size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns) {
+    int64_t us = floor_div(wall_ns, 1000), seconds = floor_div(us, 1000000);
+    put_second(out, seconds);
+    put_fraction(out + 20, seconds, us);
     return JSON_TIME_LEN;
 }
 
 /* ---- structure ---- */
-
-/* Every value begins here: the comma before it, and room for n bytes of its own. */
-static char *begin_value(struct json_out *o, size_t n) {
-    char *p = jo_reserve(o, n + 1);
-    if (o->comma) {
-        *p++ = ',';
-        o->len++;
-    }
-    o->comma = true;
-    return p;
-}
 
 static void put_char(struct json_out *o, char c) {
     *jo_reserve(o, 1) = c;
@@ -130,7 +144,7 @@ static void put_char(struct json_out *o, char c) {
 }
 
 static void open_bracket(struct json_out *o, char c) {
-    *begin_value(o, 1) = c;
+    *jo_begin(o, 1) = c;
     o->len++;
     o->comma = false;
 }
@@ -166,20 +180,15 @@ void jo_key(struct json_out *o, const char *name) {
 
 /* ---- values ---- */
 
-void jo_raw(struct json_out *o, const char *text, size_t len) {
-    memcpy(begin_value(o, len), text, len);
-    o->len += len;
-}
-
-void jo_null(struct json_out *o) {
-    jo_raw(o, "null", 4);
-}
 void jo_bool(struct json_out *o, bool b) {
-    jo_raw(o, b ? "true" : "false", b ? 4 : 5);
+    if (b)
+        jo_raw(o, "true", 4);
+    else
+        jo_raw(o, "false", 5);
 }
 
 void jo_u64(struct json_out *o, uint64_t n) {
-    o->len += text_u64(begin_value(o, JSON_U64_MAX), n);
+    o->len += text_u64(jo_begin(o, JSON_U64_MAX), n);
 }
 
 static uint64_t magnitude(int64_t n) {
@@ -187,23 +196,22 @@ static uint64_t magnitude(int64_t n) {
 }
 
 void jo_i64(struct json_out *o, int64_t n) {
-    char *start = begin_value(o, JSON_U64_MAX + 1), *p = start;
+    char *start = jo_begin(o, JSON_U64_MAX + 1), *p = start;
     if (n < 0) *p++ = '-';
     p += text_u64(p, magnitude(n));
     o->len += (size_t)(p - start);
 }
 
 void jo_fixed(struct json_out *o, int64_t n, unsigned decimals) {
-    char *start = begin_value(o, JSON_U64_MAX + 2 + 9), *p = start;
-    uint64_t scale = 1, value = magnitude(n);
-    for (unsigned i = 0; i < decimals; i++) scale *= 10;
+    char *start = jo_begin(o, JSON_U64_MAX + 2 + 9), *p = start;
+    uint64_t scale = powers_of_10[decimals], value = magnitude(n), rest = value % scale;
     if (n < 0) *p++ = '-';
     p += text_u64(p, value / scale);
-    uint64_t rest = value % scale;
-    if (rest) *p++ = '.';
-    for (scale /= 10; rest; scale /= 10) {
-        *p++ = (char)('0' + rest / scale);
-        rest %= scale;
+    if (rest) {
+        *p++ = '.';
+        for (; rest % 10 == 0; rest /= 10) decimals--;
+        put_digits(p, rest, decimals);
+        p += decimals;
     }
     o->len += (size_t)(p - start);
 }
@@ -221,10 +229,17 @@ void jo_ratio(struct json_out *o, uint64_t part, uint64_t whole) {
     jo_fixed(o, ratio > INT64_MAX ? INT64_MAX : (int64_t)ratio, 4);
 }
 
+/* Times come in rows of the same second. */
 void jo_time(struct json_out *o, int64_t wall_ns) {
-    char *p = begin_value(o, JSON_TIME_LEN + 2);
+    int64_t us = floor_div(wall_ns, 1000), seconds = floor_div(us, 1000000);
+    char *p = jo_begin(o, JSON_TIME_LEN + 2);
+    if (o->second != seconds || !o->second_text[0]) {
+        o->second = seconds;
+        put_second(o->second_text, seconds);
+    }
     *p = '"';
-    text_time(p + 1, wall_ns);
+    memcpy(p + 1, o->second_text, sizeof o->second_text);
+    put_fraction(p + 1 + sizeof o->second_text, seconds, us);
     p[JSON_TIME_LEN + 1] = '"';
     o->len += JSON_TIME_LEN + 2;
 }
@@ -245,6 +260,25 @@ size_t text_utf8_length(const unsigned char *s, size_t len) {
 
 static bool is_plain(unsigned char c) {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+#define EIGHT(byte) ((byte)*0x0101010101010101u)
+
+/* Are eight bytes plain? Each test leaves a high bit where a byte fails it. */
+static bool is_plain8(uint64_t w) {
+    uint64_t quote = w ^ EIGHT('"'), backslash = w ^ EIGHT('\\'), del = w ^ EIGHT(0x7f);
+    uint64_t zeros = ((quote - EIGHT(1)) & ~quote) | ((backslash - EIGHT(1)) & ~backslash) | ((del - EIGHT(1)) & ~del);
+    return !((zeros | (w - EIGHT(0x20)) | w) & EIGHT(0x80));
+}
+
+static size_t plain_len(const unsigned char *s, size_t len) {
+    size_t i = 0;
+    for (uint64_t w; len - i >= 8; i += 8) {
+        memcpy(&w, s + i, 8);
+        if (!is_plain8(w)) break;
+    }
+    while (i < len && is_plain(s[i])) i++;
+    return i;
 }
 
 /* Writes one byte that is not plain, or one character of several; returns how
@@ -281,9 +315,11 @@ void jo_strn(struct json_out *o, const char *text, size_t len) {
     const unsigned char *s = (const unsigned char *)text;
     size_t i = 0;
     if (len > SIZE_MAX / 6 - 3) abort();
-    char *p = begin_value(o, len + 2);
+    char *p = jo_begin(o, len + 2);
     *p++ = '"';
-    while (i < len && is_plain(s[i])) *p++ = (char)s[i++];
+    i = plain_len(s, len);
+    memcpy(p, s, i);
+    p += i;
     o->len = (size_t)(p - o->data);
     if (i < len) { /* the rare case: from here on each byte may become six */
         p = jo_reserve(o, 6 * (len - i) + 1);
@@ -304,7 +340,7 @@ void jo_word(struct json_out *o, const char *word) {
         return;
     }
     size_t len = strlen(word);
-    char *p = begin_value(o, len + 2);
+    char *p = jo_begin(o, len + 2);
     *p = '"';
     memcpy(p + 1, word, len);
     p[len + 1] = '"';

@@ -25,7 +25,9 @@
 struct json_out {
     char *data;
     size_t len, room;
-    bool comma; /* a value stands before whatever comes next */
+    bool comma;     /* a value stands before whatever comes next */
+    int64_t second; /* the last that jo_time wrote, and its text up to the fraction; empty: none */
+    char second_text[20];
 };
 
 /* Forgets the text, keeps the memory. */
@@ -60,17 +62,34 @@ void jo_line(struct json_out *o);
 #define JO_KEY(o, literal) jo_key_raw((o), ",\"" literal "\":", sizeof(literal) + 3)
 void jo_key(struct json_out *o, const char *name); /* any other key; escaped */
 
-/* For JO_KEY: the text has its comma, which a first key drops, its quotes and its colon. */
+/* For JO_KEY: the text has its comma, which a first key drops, its quotes and its colon.
+ * Without the comma its NUL is copied too, so that the length is known where this is inlined. */
 static inline void jo_key_raw(struct json_out *o, const char *text, size_t len) {
-    char *p = jo_reserve(o, len);
     size_t skip = !o->comma;
-    memcpy(p, text + skip, len - skip);
+    memcpy(jo_reserve(o, len), text + skip, len);
     o->len += len - skip;
     o->comma = false;
 }
 
+/* Every value begins here: the comma before it, and room for n bytes of its own. */
+static inline char *jo_begin(struct json_out *o, size_t n) {
+    char *p = jo_reserve(o, n + 1);
+    *p = ',';
+    o->len += o->comma;
+    p += o->comma;
+    o->comma = true;
+    return p;
+}
+
 /* Values. */
-void jo_null(struct json_out *o);
+/* One that is JSON already. */
+static inline void jo_raw(struct json_out *o, const char *text, size_t len) {
+    memcpy(jo_begin(o, len), text, len);
+    o->len += len;
+}
+static inline void jo_null(struct json_out *o) {
+    jo_raw(o, "null", 4);
+}
 void jo_bool(struct json_out *o, bool b);
 void jo_u64(struct json_out *o, uint64_t n);
 void jo_i64(struct json_out *o, int64_t n);
@@ -87,8 +106,6 @@ void jo_strn(struct json_out *o, const char *s, size_t len);
 void jo_word(struct json_out *o, const char *word);
 /* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", years 1 to 9999; rounded down to the microsecond. */
 void jo_time(struct json_out *o, int64_t wall_ns);
-/* A value that is JSON already. */
-void jo_raw(struct json_out *o, const char *text, size_t len);
 
 /* The pieces, for writers of other formats: each returns how many bytes it wrote. */
 #define JSON_U64_MAX  20
