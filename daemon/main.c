@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <event2/dns.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -579,9 +580,16 @@ static int check_only(struct conf **cp) {
     return fine ? 0 : 2;
 }
 
+/* Who starts us with one of them closed would find the log in the socket that is opened next. */
+static void keep_standard_descriptors(void) {
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
+}
+
 int main(int argc, char **argv) {
     static struct daemon d;
     char err[CONF_ERROR_MAX];
+    keep_standard_descriptors();
     int code = parse_options(argc, argv, &d.opt);
     if (code >= 0) return code;
     d.conf = build_conf(&d.opt, err);

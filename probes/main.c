@@ -6,10 +6,13 @@
 #include "replay/replay.h"
 #include "run/run.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static const struct command {
     const char *name, *text;
@@ -42,9 +45,23 @@ static void help(FILE *to) {
           to);
 }
 
+bool takes_color(int fd) {
+    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+    return isatty(fd) && !(no_color && *no_color) && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+/* Who starts us with one of them closed would find its messages in the file or socket that is opened next. They fail
+ * as before: none can be read from or written to. */
+static void keep_standard_descriptors(void) {
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
+}
+
 int main(int argc, char **argv) {
     uint64_t seed;
 
+    keep_standard_descriptors();
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;

@@ -1,5 +1,7 @@
 #include "log.h"
 
+#include "core/utf8.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -95,22 +97,6 @@ static void put_str(struct text *t, const char *s) {
     put(t, s, strlen(s));
 }
 
-/* How many bytes the UTF-8 sequence at `s` has (RFC 3629); 0 if it is none. */
-static size_t utf8_length(const unsigned char *s, size_t len) {
-    size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
-    if (!n || n > len) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f)) return 0; /* overlong; surrogates */
-    if ((*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f)) return 0; /* overlong; beyond U+10FFFF */
-    return n;
-}
-
-/* The C1 control characters U+0080 to U+009F, which a terminal may obey. */
-static bool is_c1(const unsigned char *s, size_t n) {
-    return n == 2 && *s == 0xc2 && s[1] < 0xa0;
-}
-
 /* Control characters and what is not UTF-8 become \xNN; in JSON also " and \. */
 static void put_escaped(struct text *t, const char *s, bool json) {
     size_t len = strlen(s);
@@ -119,7 +105,7 @@ static void put_escaped(struct text *t, const char *s, bool json) {
         char esc[8];
         if (json && (*p == '"' || *p == '\\')) {
             snprintf(esc, sizeof(esc), "\\%c", *p);
-        } else if (n && *p >= ' ' && *p != 0x7f && !is_c1(p, n)) {
+        } else if (n && !utf8_is_control(p, n)) {
             if ((size_t)(t->end - t->at) < n) return;
             put(t, (const char *)p, n);
             p += n, len -= n;

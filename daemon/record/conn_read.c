@@ -3,6 +3,7 @@
 #include "record/conn_read.h"
 
 #include "core/intern.h"
+#include "core/utf8.h"
 #include "record/conn_json.h"
 #include "record/json_out.h"
 
@@ -61,11 +62,17 @@ struct at {
     struct lifecycle *life;
 };
 
+/* The error shows what stands in a file, which may be anybody's. */
+static void make_error_plain(struct conn_reader *r) {
+    r->error[utf8_plain(r->error, strlen(r->error), r->error)] = 0;
+}
+
 static bool complain(struct conn_reader *r, const char *path, const char *expected, json_t *found) {
     char *text = found ? json_dumps(found, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     snprintf(r->error, sizeof(r->error), "line %llu: %s: expected %s, found %.60s%s", (unsigned long long)r->line, path,
              expected, text ? text : "nothing", text && strlen(text) > 60 ? "..." : "");
     free(text);
+    make_error_plain(r);
     return false;
 }
 
@@ -474,6 +481,7 @@ enum conn_read conn_read(struct conn_reader *r, const char *line, size_t len, st
     if (!object) {
         snprintf(r->error, sizeof(r->error), "line %llu: column %d: not JSON: %.160s", (unsigned long long)r->line,
                  error.column, error.text);
+        make_error_plain(r);
         return CONN_READ_ERROR;
     }
     enum conn_read result = read_object(r, object, out);

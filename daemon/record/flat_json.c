@@ -1,6 +1,6 @@
 #include "record/flat_json.h"
 
-#include "record/json_out.h"
+#include "core/utf8.h"
 
 #include <string.h>
 
@@ -114,7 +114,7 @@ static bool is_utf8(const char *text, size_t len) {
     const unsigned char *s = (const unsigned char *)text;
 
     for (size_t i = 0, n; i < len; i += n) {
-        n = s[i] < 0x80 ? 1 : text_utf8_length(s + i, len - i);
+        n = utf8_length(s + i, len - i);
         if (n == 0) return false;
     }
     return true;

@@ -1,5 +1,7 @@
 #include "record/json_out.h"
 
+#include "core/utf8.h"
+
 #include <stdlib.h>
 
 /* ---- the buffer ---- */
@@ -246,18 +248,6 @@ void jo_time(struct json_out *o, int64_t wall_ns) {
 
 /* ---- strings ---- */
 
-size_t text_utf8_length(const unsigned char *s, size_t len) {
-    unsigned char lead = s[0];
-    size_t n = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-    if (n == 0 || n > len) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    bool overlong = (lead == 0xe0 && s[1] < 0xa0) || (lead == 0xf0 && s[1] < 0x90);
-    bool surrogate = lead == 0xed && s[1] > 0x9f;
-    bool beyond = lead == 0xf4 && s[1] > 0x8f;
-    return overlong || surrogate || beyond ? 0 : n;
-}
-
 static bool is_plain(unsigned char c) {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
@@ -282,18 +272,18 @@ static size_t plain_len(const unsigned char *s, size_t len) {
 }
 
 /* Writes one byte that is not plain, or one character of several; returns how
- * many bytes of s that took. out has room for six. DEL is escaped too, since a
- * terminal would obey it. */
+ * many bytes of s that took. out has room for six. DEL and U+0080 to U+009F are
+ * escaped too, since a terminal would obey them. */
 static size_t escape(char **out, const unsigned char *s, size_t len) {
     static const char hex[] = "0123456789abcdef";
     static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-    size_t n = s[0] >= 0x80 ? text_utf8_length(s, len) : 0;
-    if (n) {
+    size_t n = s[0] >= 0x80 ? utf8_length(s, len) : 0;
+    if (n && !utf8_is_control(s, n)) {
         memcpy(*out, s, n);
         *out += n;
         return n;
     }
-    if (s[0] >= 0x80) {
+    if (s[0] >= 0x80 && !n) {
         memcpy(*out, "\xef\xbf\xbd", 3);
         *out += 3;
         return 1;
@@ -304,11 +294,12 @@ static size_t escape(char **out, const unsigned char *s, size_t len) {
         *(*out)++ = p[1];
         return 1;
     }
+    unsigned char c = n ? s[n - 1] : s[0]; /* the last byte of U+0080 to U+009F is its number */
     memcpy(*out, "\\u00", 4);
-    (*out)[4] = hex[s[0] >> 4];
-    (*out)[5] = hex[s[0] & 15];
+    (*out)[4] = hex[c >> 4];
+    (*out)[5] = hex[c & 15];
     *out += 6;
-    return 1;
+    return n ? n : 1;
 }
 
 void jo_strn(struct json_out *o, const char *text, size_t len) {

@@ -99,12 +99,13 @@ void jo_fixed(struct json_out *o, int64_t n, unsigned decimals);
 void jo_ms(struct json_out *o, int64_t ns);
 /* part / whole with up to four decimals, rounded; null where whole is 0. */
 void jo_ratio(struct json_out *o, uint64_t part, uint64_t whole);
-/* A string, or null for NULL; escaped by RFC 8259 section 7, bytes that are not UTF-8 become U+FFFD. */
+/* A string, or null for NULL; escaped by RFC 8259 section 7, and so is what a terminal would obey (DEL, U+0080 to
+ * U+009F). Bytes that are not UTF-8 become U+FFFD. */
 void jo_str(struct json_out *o, const char *s);
 void jo_strn(struct json_out *o, const char *s, size_t len);
 /* A string that is known to need no escapes, such as a word of ours; or null for NULL. */
 void jo_word(struct json_out *o, const char *word);
-/* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", years 1 to 9999; rounded down to the microsecond. */
+/* Nanoseconds since 1970 as "2026-01-02T03:04:05.678901Z", rounded down to the microsecond. */
 void jo_time(struct json_out *o, int64_t wall_ns);
 
 /* The pieces, for writers of other formats: each returns how many bytes it wrote. */
@@ -112,7 +113,5 @@ void jo_time(struct json_out *o, int64_t wall_ns);
 #define JSON_TIME_LEN 27 /* "2026-01-02T03:04:05.678901Z" */
 size_t text_u64(char *out, uint64_t n);
 size_t text_time(char out[JSON_TIME_LEN], int64_t wall_ns);
-/* How many bytes the well-formed character of several (RFC 3629) has that begins at s; 0: there is none. len >= 1. */
-size_t text_utf8_length(const unsigned char *s, size_t len);
 
 #endif

@@ -464,7 +464,7 @@ int analyze_main(int argc, char **argv) {
     a.wire = wire_new(&limits);
     a.how.evidence = evidence_json;
     a.how.arg = &a.how;
-    a.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    a.color = takes_color(STDOUT_FILENO);
     if (a.output == OUTPUT_TABLE) a.table = table_new(a.color);
     if (a.output == OUTPUT_TABLE && !a.interface) spool_begin(&a.rows, &a.out);
     begin_output(&a);

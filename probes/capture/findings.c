@@ -2,6 +2,7 @@
 #include "capture/analyze.h"
 #include "core/advice.h"
 #include "core/finding.h"
+#include "core/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -12,7 +13,13 @@ static void put(struct out *o, const char *text) {
     jo_put(&o->text, text, strlen(text));
 }
 
-/* Words, broken at WIDTH, each line after `indent` blanks; what a peer wrote is shown without control characters. */
+/* What a peer chose reaches no terminal as a control character. */
+static void put_safe(struct out *o, const char *text, size_t len) {
+    char *to = jo_reserve(&o->text, len);
+    o->text.len += utf8_plain(text, len, to);
+}
+
+/* Words, broken at WIDTH, each line after `indent` blanks. */
 static void put_wrapped(struct out *o, const char *text, unsigned indent) {
     size_t at = 0;
 
@@ -24,7 +31,7 @@ static void put_wrapped(struct out *o, const char *text, unsigned indent) {
         }
         if (at) put(o, " ");
         for (; at < indent; at++) put(o, " ");
-        for (size_t i = 0; i < len; i++) jo_put(&o->text, (unsigned char)text[i] < ' ' ? "?" : &text[i], 1);
+        put_safe(o, text, len);
         at += len + 1;
         text += len + strspn(text + len, " ");
     }
@@ -36,14 +43,13 @@ static void put_head(struct out *o, const struct finding *fi, bool color) {
     const struct finding_subject *p = fi->subject;
     char line[768];
 
-    snprintf(line, sizeof line, "%s%s%s  %s, %s  %s%s%s%s%s%s%s%s", color ? colors[fi->severity] : "",
-             finding_name((enum finding_kind)fi->kind), color ? "\033[0m" : "",
-             severity_name((enum severity)fi->severity), confidence_name((enum confidence)fi->confidence), p->client,
-             p->tag[0] ? " " : "", p->tag, p->user_agent[0] ? " (" : "", p->user_agent, p->user_agent[0] ? ")" : "",
-             p->key[0] ? " -> " : "", p->key);
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < ' ' && *c != '\033') *c = '?';
-    put(o, line);
+    if (color) put(o, colors[fi->severity]);
+    put(o, finding_name((enum finding_kind)fi->kind));
+    if (color) put(o, "\033[0m");
+    snprintf(line, sizeof line, "  %s, %s  %s%s%s%s%s%s%s%s", severity_name((enum severity)fi->severity),
+             confidence_name((enum confidence)fi->confidence), p->client, p->tag[0] ? " " : "", p->tag,
+             p->user_agent[0] ? " (" : "", p->user_agent, p->user_agent[0] ? ")" : "", p->key[0] ? " -> " : "", p->key);
+    put_safe(o, line, strlen(line));
     put(o, "\n");
 }
 

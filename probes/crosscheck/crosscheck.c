@@ -257,7 +257,7 @@ static int run(const struct options *o, struct capture *c, struct claims *claims
     if (o->json)
         report_json(stdout, &r);
     else
-        report_text(stdout, &r, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
+        report_text(stdout, &r, takes_color(STDOUT_FILENO));
     if (fflush(stdout) || ferror(stdout)) {
         complain("stdout: %s%s", strerror(errno), "");
         return EXIT_FAILED;

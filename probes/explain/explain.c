@@ -419,9 +419,8 @@ static bool parse_client(const char *name, int *out) {
 
 int explain_main(int argc, char **argv) {
     int client = -1, i = 1;
-    const char *no_color = getenv("NO_COLOR");
 
-    bold = isatty(STDOUT_FILENO) && !(no_color && *no_color);
+    bold = takes_color(STDOUT_FILENO);
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             fputs(help_text, stdout);

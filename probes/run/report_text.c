@@ -2,6 +2,7 @@
 #include "report_private.h"
 
 #include "core/human.h"
+#include "core/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +16,8 @@ static void put(struct json_out *o, const char *text) {
 
 /* What a peer chose reaches no terminal as a control character. */
 static void put_safe(struct json_out *o, const char *text, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        jo_put(o, c < ' ' || c == 0x7f ? "?" : &text[i], 1);
-    }
+    char *to = jo_reserve(o, len);
+    o->len += utf8_plain(text, len, to);
 }
 
 /* Words in lines of WIDTH, each after `indent` blanks. */

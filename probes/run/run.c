@@ -243,7 +243,7 @@ static int conclude(const struct options *o, struct wrapped_daemon *d, const str
         run_report_json(&out, r, c, failed, code);
         if (!write_json(o->json, &out)) code = EXIT_FAILED;
     } else {
-        run_report_text(&out, r, c, failed, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+        run_report_text(&out, r, c, failed, takes_color(STDERR_FILENO));
         write_all(STDERR_FILENO, out.data, out.len);
     }
     json_out_free(&out);

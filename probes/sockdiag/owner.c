@@ -2,6 +2,7 @@
 #include "owner.h"
 
 #include "core/idmap.h"
+#include "core/utf8.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -61,9 +62,13 @@ void owner_cgroup(const char *text, char out[OWNER_CGROUP_MAX]) {
     out[best_len] = 0;
 }
 
-/* A small file of /proc, without a newline at its end. A process names itself as it likes: what could
- * move a terminal's cursor becomes a question mark. */
-static void read_small(pid_t pid, const char *name, bool lines, char *to, size_t room) {
+/* A process names itself as it likes: what a terminal would obey becomes a question mark. */
+static void make_plain(char *text) {
+    text[utf8_plain(text, strlen(text), text)] = 0;
+}
+
+/* A small file of /proc, without a newline at its end. */
+static void read_small(pid_t pid, const char *name, char *to, size_t room) {
     char path[48];
     ssize_t n = -1;
 
@@ -76,8 +81,6 @@ static void read_small(pid_t pid, const char *name, bool lines, char *to, size_t
     if (n < 0) n = 0;
     while (n > 0 && to[n - 1] == '\n') n--;
     to[n] = 0;
-    for (ssize_t i = 0; i < n; i++)
-        if (((unsigned char)to[i] < ' ' && !(lines && to[i] == '\n')) || to[i] == 0x7f) to[i] = '?';
 }
 
 /* ---- what is wanted ---- */
@@ -184,9 +187,11 @@ static struct owner_process *describe(struct owners *o) {
         p->next = o->processes;
         o->processes = p;
     }
-    read_small(o->pid, "comm", false, p->comm, sizeof p->comm);
-    read_small(o->pid, "cgroup", true, text, sizeof text);
+    read_small(o->pid, "comm", p->comm, sizeof p->comm);
+    make_plain(p->comm);
+    read_small(o->pid, "cgroup", text, sizeof text);
     owner_cgroup(text, p->cgroup);
+    make_plain(p->cgroup);
     return o->here = p;
 }
 

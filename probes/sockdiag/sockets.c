@@ -323,7 +323,7 @@ static int show(struct sockets *s, struct json_out *o, bool *said) {
         sockets_json(o, s);
     else {
         if (s->asked.watch_ns && terminal) JO_PUT(o, "\033[H\033[2J");
-        sockets_table(o, s, terminal && !getenv("NO_COLOR"));
+        sockets_table(o, s, takes_color(STDOUT_FILENO));
     }
     fwrite(o->data, 1, o->len, stdout);
     if (fflush(stdout) || ferror(stdout)) return complain(EXIT_FAILED, "stdout: %s", strerror(errno));

@@ -170,7 +170,7 @@ int resets_main(int argc, char **argv) {
     if (!trace_format_has_reason(source_format(source)))
         complain("this kernel gives no reason for its RSTs%s", "; Linux 6.12 and newer do");
     page.as = o.as;
-    page.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    page.colour = takes_color(STDOUT_FILENO);
     page.reasons_known = trace_format_has_reason(source_format(source));
     page.to_wall_ns = source_to_wall_ns(source);
     page.began_ns = now_ns();

@@ -1,11 +1,13 @@
 #include "whatif/report.h"
 
 #include "core/human.h"
+#include "core/utf8.h"
 #include "record/whatif_json.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 __attribute__((format(printf, 2, 3))) static void put(struct json_out *o, const char *fmt, ...) {
     char text[1024];
@@ -122,15 +124,19 @@ static void put_changes(struct json_out *o, const struct whatif_job *j, const st
 }
 
 #define ORIGINS_SHOWN 20
+#define ORIGIN_WIDTH  50 /* longer names are cut */
 
 static void put_origin(struct json_out *o, const struct whatif_job *j, const struct origin_advice *a, int width) {
     const struct server_facts *f = server_facts(whatif_job_servers(j), a->peer);
+    const char *peer = whatif_peer_name(whatif_job_demands(j), a->peer);
+    char name[ORIGIN_WIDTH + 1];
+    size_t len = strlen(peer) < (size_t)width ? strlen(peer) : (size_t)width;
     char requests[HUMAN_MAX], dials[HUMAN_MAX], then[HUMAN_MAX], timeout[SETTING_VALUE_TEXT] = "-", own[HUMAN_MAX];
 
     if (a->idle_conn_timeout) setting_text(SET_IDLE_CONN_TIMEOUT, a->idle_conn_timeout, timeout);
-    put(o, "  %-*.*s %9s %9s %9s %9d  %s", width, width, whatif_peer_name(whatif_job_demands(j), a->peer),
-        human_count(a->requests, requests), human_count(a->dials_base, dials), human_count(a->dials_advised, then),
-        a->max_idle_per_host, timeout);
+    name[utf8_plain(peer, len, name)] = 0;
+    put(o, "  %-*s %9s %9s %9s %9d  %s", width, name, human_count(a->requests, requests),
+        human_count(a->dials_base, dials), human_count(a->dials_advised, then), a->max_idle_per_host, timeout);
     if (f->idle_timeout_ns) put(o, " (it closes after %s)", human_ms((uint64_t)(f->idle_timeout_ns / 1000000), own));
     if (f->requests_limit) put(o, ", closes with request %u", f->requests_limit);
     put(o, "\n");
@@ -180,7 +186,7 @@ static void put_advice(struct json_out *o, const struct whatif_job *j) {
     put_main_reason(o, j);
     for (uint32_t i = 0; i < a->n_origins && i < ORIGINS_SHOWN; i++) {
         size_t len = strlen(whatif_peer_name(whatif_job_demands(j), a->origins[i].peer));
-        if (len > width) width = len > 50 ? 50 : len;
+        if (len > width) width = len > ORIGIN_WIDTH ? ORIGIN_WIDTH : len;
     }
     put(o, "\n  %-*s %9s %9s %9s %9s  %s\n", (int)width, "by itself", "requests", "dials", "then", "max idle",
         "idle_conn_timeout");

@@ -138,7 +138,7 @@ int whatif_main(int argc, char **argv) {
     if (o.json)
         whatif_json(&out, j, o.file);
     else
-        whatif_report(&out, j, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
+        whatif_report(&out, j, takes_color(STDOUT_FILENO));
     code = !write_out(&out) ? EXIT_FAILED : *error ? EXIT_USAGE : EXIT_FINE;
     json_out_free(&out);
     whatif_job_free(&j);

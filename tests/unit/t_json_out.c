@@ -136,6 +136,7 @@ TEST(strings_are_escaped) {
     CHECK_STR(str("a\"b\\c/d"), "\"a\\\"b\\\\c/d\"");
     CHECK_STR(str("\b\f\n\r\t"), "\"\\b\\f\\n\\r\\t\"");
     CHECK_STR(strn("\0\x1f\x7f", 3), "\"\\u0000\\u001f\\u007f\"");
+    CHECK_STR(str("\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0"), "\"\\u0080\\u009b\\u009f\xc2\xa0\"");
     CHECK_STR(str("plain, then\1"), "\"plain, then\\u0001\"");
 }
 
