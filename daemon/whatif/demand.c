@@ -34,8 +34,9 @@ struct grouping {
     uint32_t n_proxies;
 };
 
+/* Never 0, also of two that are WORKLOAD_NO. Numbers of texts and rows end far below 2^31. */
 static uint64_t pair(uint32_t high, uint32_t low) {
-    return ((uint64_t)high << 32 | low) + 1;
+    return UINT64_C(1) << 63 | (uint64_t)(high + 1) << 32 | (low + 1);
 }
 
 /* A daemon has one pool. In a capture the connections of one address to origins are taken for

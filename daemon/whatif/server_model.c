@@ -43,8 +43,11 @@ static bool has_dial(const struct demands *d, uint32_t conn) {
     return c->flags & WCONN_OPENED && c->dial_ns != NO_TIME;
 }
 
+/* At most WORKLOAD_TIME_MAX, so that it can be added to a time. */
 static int64_t dial_of(const struct workload_conn *c) {
-    return c->dial_ns + (c->tls_ns == NO_TIME ? 0 : c->tls_ns);
+    int64_t took = c->dial_ns + (c->tls_ns == NO_TIME ? 0 : c->tls_ns);
+
+    return took < WORKLOAD_TIME_MAX ? took : WORKLOAD_TIME_MAX;
 }
 
 static int64_t median_dial(const struct dial *dials, uint32_t n) {

@@ -333,6 +333,42 @@ TEST(clients_of_a_capture_have_pools_of_their_own) {
     workload_free(&w);
 }
 
+TEST(those_whose_client_is_not_known_are_one_client_s) {
+    struct workload *w = begin();
+    struct whatif_row row;
+    struct demands *d;
+
+    w->observer = OBSERVER_CAPTURE;
+    for (int i = 0; i < 200; i++) { /* as a workload without "client" has them */
+        conn(w, "a:80", i * 100)->client = WORKLOAD_NO;
+        ask(w, i * 100, 5);
+    }
+    d = demands_new(w);
+    CHECK_EQ(d->n_pools, 1);
+    demands_free(&d);
+    run(w, settings_default(), &row);
+    CHECK_EQ(row.dials, 1);
+    workload_free(&w);
+}
+
+TEST(the_longest_times_that_a_workload_may_have_can_be_added_up) {
+    struct workload *w = begin();
+    struct whatif_row row;
+    double most = (double)WORKLOAD_TIME_MAX / 1e6;
+
+    w->duration_ns = WORKLOAD_TIME_MAX;
+    for (int i = 0; i < 3; i++) {
+        struct workload_conn *c = conn(w, "a:80", i ? most : 0);
+        struct workload_exchange *x = ask(w, i ? most : 0, most);
+        c->dial_ns = c->tls_ns = c->idle_ns = WORKLOAD_TIME_MAX;
+        x->waited_ns = i == 1 ? WORKLOAD_TIME_MAX : 0;
+        x->sent_ns = x->first_ns = WORKLOAD_TIME_MAX;
+    }
+    run(w, settings_default(), &row); /* under SAN=1 nothing overflows */
+    CHECK_EQ(row.requests + row.unserved, 3);
+    workload_free(&w);
+}
+
 /* ---- servers ---- */
 
 /* `n` connections, closed by the server after `idle` ms (and `step` more each time). */
