@@ -186,7 +186,8 @@ void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause caus
 #define RATE_OVER SEC(10)
 static void dial_rate(struct findings *f, struct subject *s, int64_t at_ns) {
     if (at_ns - s->rate_since_ns >= RATE_OVER) {
-        uint64_t rate = s->rate_since_ns ? s->rate_opens / 10 : 0, ports = f->conf.port_range;
+        uint64_t over_s = (uint64_t)((at_ns - s->rate_since_ns) / SEC(1)); /* it is asked at a dial, however late */
+        uint64_t rate = s->rate_since_ns ? s->rate_opens / over_s : 0, ports = f->conf.port_range;
         if (rate * 60 * 2 > ports) {
             struct tally *t = tally_count(f, s, FINDING_DIAL_STORM, (struct occurrence){.host = UINT8_MAX});
             tally_set(t, NUM_DIALS_PER_S, rate);

@@ -324,6 +324,22 @@ TEST(more_dials_than_the_port_range_bears) {
     end();
 }
 
+/* 5,000 in a second, then one much later: 500 in each of ten seconds they were not. */
+TEST(a_burst_of_dials_before_a_long_pause_is_no_storm) {
+    begin(SIDE_UPSTREAM, NULL);
+    for (conn_id id = 1; id <= 5001; id++) {
+        if (id == 5001) now += SEC(600);
+        opened(id);
+        exchange(id);
+        struct fact_end e = an_end();
+        e.reason = REASON_RESPONSE_CLOSE;
+        ended(id, &e);
+        now -= MSEC(10) - USEC(200);
+    }
+    CHECK(!found(FINDING_DIAL_STORM));
+    end();
+}
+
 TEST(many_small_tunnels_to_one_host) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
     size = 4000;
