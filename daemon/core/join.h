@@ -101,6 +101,7 @@ struct join_claim {
 /* One end as the packets show it; 0: did not happen. */
 struct join_end {
     uint64_t bytes, acked_bytes; /* payload sent; of that, acknowledged by the other end */
+    uint64_t acked_by_rst;       /* of these, by nothing before the other end's RST */
     uint64_t fin_packet, rst_packet, last_payload_packet;
     int64_t fin_ns, rst_ns, last_payload_ns;
     uint64_t gone_packet; /* only the kernel can tell: its socket was gone, if without FIN or RST too */

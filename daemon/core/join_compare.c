@@ -165,14 +165,15 @@ static bool rst_came_at_close(const struct pair *p) {
 }
 
 /* An RST of either end stopped the end while it was sending: bytes were not
- * acknowledged, or the window left no room, or its last bytes had just gone out. */
+ * acknowledged, or not before the RST itself did (a program that is slow to run keeps
+ * its ACKs back); or the window left no room, or its last bytes had just gone out. */
 static bool reset_while_sending(const struct pair *p) {
     const struct join_end *own = p->own, *peer = p->peer;
     int64_t rst_ns =
         !own->rst_packet || (peer->rst_packet && peer->rst_packet < own->rst_packet) ? peer->rst_ns : own->rst_ns;
 
     if (!own->rst_packet && !peer->rst_packet) return false;
-    return own->acked_bytes < own->bytes || peer->window_low ||
+    return own->acked_bytes < own->bytes + own->acked_by_rst || peer->window_low ||
            (own->last_payload_packet && rst_ns - own->last_payload_ns <= AN_INSTANT);
 }
 

@@ -11,6 +11,7 @@ static int64_t clamp_time(int64_t ns) {
 static struct join_end end_of(const struct wire_end *e) {
     return (struct join_end){.bytes = e->bytes,
                              .acked_bytes = e->acked_bytes,
+                             .acked_by_rst = e->acked_by_rst,
                              .fin_packet = e->fin_packet,
                              .rst_packet = e->rst_packet,
                              .last_payload_packet = e->last_payload_packet,

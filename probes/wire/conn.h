@@ -100,6 +100,7 @@ struct dir {
     int64_t close_ack;  /* and the ACK of that segment as an offset, not limited by the other's FIN; -1: it had none */
     uint64_t fin_packet, rst_packet;
     int64_t fin_ns, rst_ns, zero_ns;
+    uint64_t acked_by_rst; /* of its stream, that the other end's RST was the first to acknowledge */
     uint64_t gap_bytes;
     uint32_t again; /* segments whose bytes had all been sent before */
     uint32_t retransmits, duplicates, out_of_order, conflicts, keepalives, gaps, zero_windows;
@@ -291,7 +292,7 @@ struct wire_transcript *transcript_end(struct conn *c); /* the caller's */
 
 /* events.c: NULL where nobody wants them. Fill in what else is known. */
 struct wire_event *happened(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
-                             uint64_t packet);
+                            uint64_t packet);
 /* For whom the request is, and for what: into an event of it. */
 void event_target(struct wire *w, struct wire_event *e, const struct h1_head *head, const uint8_t *message);
 void events_free(struct wire *w);

@@ -52,9 +52,10 @@ enum wire_incomplete {
 /* Of one sender. */
 struct wire_end {
     uint64_t packets, payload_packets;
-    uint64_t bytes;       /* of its stream, by sequence numbers: up to its FIN or last byte seen or acknowledged */
-    uint64_t acked_bytes; /* of its stream, acknowledged by the other end */
-    uint64_t gap_bytes;   /* of its stream, not in the capture */
+    uint64_t bytes;        /* of its stream, by sequence numbers: up to its FIN or last byte seen or acknowledged */
+    uint64_t acked_bytes;  /* of its stream, acknowledged by the other end */
+    uint64_t acked_by_rst; /* of these, by nothing before the other end's RST */
+    uint64_t gap_bytes;    /* of its stream, not in the capture */
     uint64_t fin_packet, rst_packet; /* its first ones */
     uint64_t last_payload_packet;
     int64_t fin_ns, rst_ns, last_payload_ns;

@@ -155,6 +155,7 @@ static void fill_end(struct wire_end *e, const struct dir *d, const struct dir *
     e->payload_packets = d->payload_packets;
     e->bytes = d->fin_off != NO_OFFSET ? d->fin_off : seen;
     e->acked_bytes = d->acked;
+    e->acked_by_rst = d->acked_by_rst;
     e->gap_bytes = d->gap_bytes;
     e->fin_packet = d->fin_packet;
     e->rst_packet = d->rst_packet;

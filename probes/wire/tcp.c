@@ -167,7 +167,7 @@ void tcp_flush(struct wire *w, struct conn *c) {
         if (d->fin_off != NO_OFFSET) to = d->fin_off;
         if (to > d->next + (d->fin_off == NO_OFFSET && !d->held))
             read_lost(w, c, i); /* bytes of which there is no more than their place; one alone may be a FIN */
-        while (d->held) { /* behind a hole of which nothing proves that it was ever filled */
+        while (d->held) {       /* behind a hole of which nothing proves that it was ever filled */
             struct held *h = d->held;
             d->held = h->next;
             w->held_bytes -= h->captured;
@@ -434,7 +434,9 @@ static enum rst_cause rst_cause_of(const struct conn *c, unsigned from, const st
     return RST_CAUSE_NONE; /* record.c decides, when the last response is known */
 }
 
-static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
+/* `acked`: what had been acknowledged of the other end's stream before this segment. */
+static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off,
+                     uint64_t acked) {
     struct dir *d = &c->dir[from];
 
     if (!rst_is_valid(c, from, s, off)) {
@@ -446,6 +448,7 @@ static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct
     history_add(c, from, 'R');
     d->rst_packet = s->packet;
     d->rst_ns = s->at_ns;
+    c->dir[!from].acked_by_rst = c->dir[!from].acked - acked;
     if (!c->dir[!from].rst_packet) c->rst_cause = (uint8_t)rst_cause_of(c, from, s);
     first_end(w, c, from, HOW_RST, s);
     c->ended = true;
@@ -453,6 +456,7 @@ static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct
 
 void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
     struct dir *d = &c->dir[from];
+    uint64_t acked;
     int64_t off;
 
     d->packets++;
@@ -472,6 +476,7 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     if (off < 0 && s->len && !(c->incomplete & INCOMPLETE_START) && move_base(c, from, -off)) off = 0;
     if (off > (int64_t)d->sent && off <= (int64_t)d->max_end + PLAUSIBLE && d->flags & DIR_BASED)
         d->sent = (uint64_t)off;
+    acked = c->dir[!from].acked;
     if (s->flags & TCP_ACK) take_ack(c, from, s);
     zeek_segment(c, from, s);
     take_window(w, c, from, s);
@@ -480,7 +485,7 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     else if (off + 1 == (int64_t)d->max_end && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && d->max_end)
         d->keepalives++;
     if (s->flags & TCP_FIN && !(s->flags & TCP_RST)) take_fin(w, c, from, s, off);
-    if (s->flags & TCP_RST) take_rst(w, c, from, s, off);
+    if (s->flags & TCP_RST) take_rst(w, c, from, s, off, acked);
     if (c->dir[0].held || c->dir[1].held || c->dir[0].acked > c->dir[0].next || c->dir[1].acked > c->dir[1].next) {
         drain(w, c);
         lose_patience(w, c);

@@ -450,6 +450,9 @@ TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
     CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
     v.end[JOIN_CONNECTOR].acked_bytes = 5000; /* all was acknowledged long before: nothing can have waited */
     CHECK_STR(verdict(l, v, cover), "disagree bytes_out=70000/5000@14");
+    v.end[JOIN_CONNECTOR].acked_by_rst = 1448; /* but by the RST itself */
+    CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
+    v.end[JOIN_CONNECTOR].acked_by_rst = 0;
     v.end[JOIN_ACCEPTOR].window_low = true; /* but for the window */
     CHECK_STR(verdict(l, v, cover), "explained bytes_out=70000/5000@14[discarded_by_rst]");
     v.end[JOIN_ACCEPTOR].window_low = false;

@@ -246,8 +246,31 @@ TEST(an_RST_in_the_middle_of_a_body) {
     CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_UNREAD_AT_CLOSE);
     CHECK(!KNOWN(KNOW_UNREAD));
     CHECK_EQ(rec->evidence.acked_bytes, strlen(OK(5000)) + 4900);
+    CHECK_EQ(rec->evidence.remote.acked_by_rst, strlen(OK(5000)) + 4900);
+    CHECK_EQ(rec->evidence.local.acked_by_rst, 0);
     CHECK_EQ(rec->evidence.unread_if_read_4096, strlen(OK(5000)) + 4900 - 4096);
     CHECK_EQ(rec->life.close_phase, PHASE_IN_BODY);
+}
+
+TEST(an_RST_acknowledges_what_had_not_been_before) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000));
+    say_n(SERVER, 4000);
+    ack(CLIENT);
+    say_n(SERVER, 900);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    CHECK_EQ(rec->evidence.remote.acked_by_rst, 900);
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(5000));
+    say_n(SERVER, 4900);
+    ack(CLIENT);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    CHECK_EQ(rec->evidence.remote.acked_by_rst, 0);
+    CHECK_EQ(rec->evidence.remote.acked_bytes, strlen(OK(5000)) + 4900);
 }
 
 TEST(a_FIN_in_the_middle_of_a_body_and_RST_for_what_comes_after) {
