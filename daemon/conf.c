@@ -572,17 +572,18 @@ void conf_pool(const struct conf *c, struct pool_conf *out) {
     };
 }
 
-/* One parameter: its name, its default, and its sentence from column 46 on. */
+/* One parameter: its name and its default, and its sentence below. */
 static void help_row(FILE *out, const struct param *p) {
-    enum { TEXT_AT = 46, WIDTH = 100 };
-    int column = fprintf(out, "  %s.%s=%s", p->section, p->key, p->dflt);
+    enum { TEXT_AT = 4, WIDTH = 80 };
+    int column = 0;
     char line[600];
+    fprintf(out, "%s.%s=%s\n", p->section, p->key, p->dflt);
     snprintf(line, sizeof(line), "%s%s", p->text, *p->refused ? " Not in this version." : "");
     const char *text = line;
     while (*text) {
         int word = (int)strcspn(text, " ");
         if (column + 1 + word > WIDTH) column = (fputc('\n', out), 0);
-        int pad = column < TEXT_AT ? TEXT_AT - column : 1;
+        int pad = column == 0 ? TEXT_AT : 1;
         column += fprintf(out, "%*s%.*s", pad, "", word, text);
         text += word;
         text += strspn(text, " ");

@@ -172,7 +172,7 @@ const char *conf_where(const struct conf *c, const struct param *p);
 /* The row of "section.key"; NULL if there is none. */
 const struct param *conf_param(const char *name);
 
-/* All parameters with their defaults, for --help: at most 100 columns wide. */
+/* All parameters with their defaults and what they are for, at most 80 columns wide: what --parameters prints. */
 void conf_help(FILE *out);
 
 /* What is lawful but most likely not meant: a line each, for the log at start and after SIGHUP. */

@@ -63,13 +63,14 @@ struct daemon {
 
 static const char usage[] = "usage: connleakd [-c FILE] [--set SECTION.KEY=VALUE]... [--check-config]\n"
                             "\n"
-                            "A forward proxy that finds HTTP connection leaks: it pools connections to origins\n"
-                            "as Go's http.Transport does, and writes down the life of each.\n"
+                            "A proxy that finds HTTP connection leaks: it pools its connections to origins as\n"
+                            "Go's http.Transport does, and writes down the life of each.\n"
                             "\n"
                             "  -c, --config FILE         read the configuration from FILE (connleakd.conf(5));\n"
                             "                            without it, the built-in defaults hold\n"
                             "      --set SECTION.KEY=VALUE  set one parameter, over the file\n"
                             "      --check-config        check the configuration and leave: 0 fine, 2 not\n"
+                            "      --parameters          list the parameters with their defaults\n"
                             "      --version             say the version\n"
                             "  -h, --help                say this\n"
                             "\n"
@@ -87,13 +88,11 @@ static int usage_error(const char *fmt, const char *what) {
 
 /* -1: go on; else the exit code. */
 static int parse_options(int argc, char **argv, struct options *opt) {
-    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
-                                          {"set", required_argument, NULL, 's'},
-                                          {"check-config", no_argument, NULL, 'k'},
-                                          {"make-ca", required_argument, NULL, 'm'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+        {"check-config", no_argument, NULL, 'k'}, {"make-ca", required_argument, NULL, 'm'},
+        {"parameters", no_argument, NULL, 'p'},   {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":c:h", longs, NULL)) != -1;) {
         switch (o) {
@@ -109,13 +108,14 @@ static int parse_options(int argc, char **argv, struct options *opt) {
             break;
         case 'm':
             return usage_error("--make-ca %s: interception of TLS is not in this version", optarg);
+        case 'p':
+            conf_help(stdout);
+            return 0;
         case 'v':
             puts("connleakd " CONNLEAK_VERSION);
             return 0;
         case 'h':
             fputs(usage, stdout);
-            puts("\nParameters and their defaults:");
-            conf_help(stdout);
             return 0;
         case ':':
             return usage_error("%s takes a value", argv[optind - 1]);

@@ -40,8 +40,8 @@ static void help(FILE *to) {
         if (commands[i].run) fprintf(to, "  %-11s %s\n", commands[i].name, commands[i].text);
     fputs("\n"
           "connleak COMMAND --help says more about each; see also connleak(1).\n"
-          "Exit codes: 0 fine; 1 failed while running; 2 usage or input error; 3 a crosscheck\n"
-          "disagreed, or a replay differed; 99 a finding that --fail-on names.\n",
+          "Exit codes: 0 fine; 1 failed while running; 2 usage or input error; 3 a\n"
+          "crosscheck disagreed, or a replay differed; 99 a finding that --fail-on names.\n",
           to);
 }
 

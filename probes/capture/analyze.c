@@ -5,8 +5,8 @@
 #include "capture/filter.h"
 #include "capture/workload.h"
 #include "commands.h"
-#include "core/fail_on.h"
 #include "core/duration.h"
+#include "core/fail_on.h"
 #include "record/conn_json.h"
 #include "record/finding_json.h"
 #include "record/workload_json.h"
@@ -45,21 +45,18 @@ static volatile sig_atomic_t stopped;
 static void help(void) {
     const char *name, *text;
 
-    fputs("Usage: connleak analyze [--table|--json|--jsonl] FILE...\n"
-          "       connleak analyze [--table|--json|--jsonl] --interface IF [--duration D] [--port P,...]\n"
+    fputs("Usage: connleak analyze [OPTION]... FILE...\n"
+          "       connleak analyze [OPTION]... --interface IF\n"
           "\n"
-          "Says of each TCP connection how it was used and how it ended: requests and reuse,\n"
-          "who closed it and how, resets and their cause, responses given up early.\n"
-          "FILE is pcap or pcapng, gzip or not; several are read in order of time; - is stdin.\n"
+          "Says of each TCP connection how it was used and how it ended. FILE is pcap or\n"
+          "pcapng, gzip or not; several are read in order of time; - is stdin.\n"
           "\n"
-          "  --table            a row a connection, totals by server (default)\n"
-          "  --json             one JSON object: connleak.analysis/1\n"
-          "  --jsonl            the records alone, connleak.conn/1, a line each\n"
+          "  --table            findings, a row a connection, totals by server (default)\n"
+          "  --json, --jsonl    one object (connleak.analysis/1); the records, a line each\n"
           "  --tshark           an expression for tshark -Y, a line each\n"
-          "  --filter EXPR      only these connections: --filter 'rst_sent and requests > 1'\n"
-          "  --fail-on KIND,... exit 99 where there is a finding of these kinds; any: of severity warning\n"
-          "  --export-workload F  write who asked for what and when to F, without names and\n"
-          "                     contents, for connleak whatif and replay: connleak.workload/1\n"
+          "  --filter EXPR      only these connections: 'rst_sent and requests > 1'\n"
+          "  --fail-on KIND,... exit 99 if there is such a finding; any: warning or worse\n"
+          "  --export-workload F  requests without names and contents, for whatif, replay\n"
           "  --exchanges        with evidence.exchanges: the first requests and the newest\n"
           "  --interface IF     capture live, until Ctrl-C; \"any\" is all interfaces\n"
           "  --duration D       or for so long: 90s, 5m\n"
@@ -68,8 +65,10 @@ static void help(void) {
           "\n"
           "EXPR joins comparisons (= != < <= > >= ~) by and, or, not and ( ). Its fields:\n",
           stdout);
-    for (size_t i = 0; (name = filter_field(i, &text)); i++)
-        printf("%s%s", i == 0 ? "  " : i % 6 ? ", " : ",\n  ", name);
+    for (size_t i = 0, column = 0; (name = filter_field(i, &text)); i++) {
+        if (column + strlen(name) + 3 > 80) column = 0;
+        column += (size_t)printf("%s%s", i == 0 ? "  " : column ? ", " : ",\n  ", name);
+    }
     fputs("\n", stdout);
 }
 

@@ -37,26 +37,27 @@ struct options {
 };
 
 static void help(FILE *to) {
-    fputs("Usage: connleak run [--fail-on KIND,...|any] [--json FILE] [--set SECTION.KEY=VALUE]...\n"
-          "                    [--] COMMAND [ARGUMENT]...\n"
+    fputs("Usage: connleak run [OPTION]... [--] COMMAND [ARGUMENT]...\n"
           "\n"
-          "Runs COMMAND with a connleakd of its own as its proxy, and says at its end, on stderr,\n"
-          "which connections leaked and what to change.\n"
+          "Runs COMMAND with a connleakd of its own as its proxy, and says at its end, on\n"
+          "stderr, which connections leaked and what to change.\n"
           "\n"
-          "  --fail-on KIND,... exit 99 where there was a finding of these kinds (connleak explain\n"
-          "                     lists them); any: of severity warning and above\n"
+          "  --fail-on KIND,... exit 99 if there was such a finding (connleak explain lists\n"
+          "                     them); any: warning or worse\n"
           "  --json FILE        write the report to FILE as JSON, not to stderr as text\n"
           "  --set SECTION.KEY=VALUE  set a parameter of the daemon, see connleakd.conf(5)\n"
           "  -h, --help         say this\n"
           "\n"
-          "COMMAND gets http_proxy, https_proxy and all_proxy, small and large, an empty NO_PROXY,\n"
-          "and CONNLEAK_PROXY with the proxy's host and port. Go programs never use a proxy for\n"
-          "localhost and loopback addresses: give the server another name, or use reverse mode,\n"
-          "    connleak run --set proxy.mode=reverse --set proxy.upstream=http://127.0.0.1:8080 \\\n"
+          "COMMAND gets http_proxy, https_proxy and all_proxy, small and large, an empty\n"
+          "NO_PROXY, and CONNLEAK_PROXY with the proxy's host and port. Go programs never\n"
+          "use a proxy for localhost and loopback: give the server another name, or:\n"
+          "    connleak run --set proxy.mode=reverse \\\n"
+          "        --set proxy.upstream=http://127.0.0.1:8080 \\\n"
           "        -- sh -c 'BASE_URL=http://$CONNLEAK_PROXY exec ./tests'\n"
           "\n"
-          "Exit code: COMMAND's, 128 and the signal that ended it, or 99 for --fail-on; 126 and 127\n"
-          "where COMMAND cannot be run or is not there; 2 usage or configuration, 1 failed.\n",
+          "Exit code: COMMAND's, 128 and the signal that ended it, or 99 for --fail-on; 126\n"
+          "and 127 where COMMAND cannot be run or is not there; 2 usage or configuration, 1\n"
+          "failed.\n",
           to);
 }
 

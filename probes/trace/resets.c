@@ -11,18 +11,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char usage_text[] =
-    "usage: connleak resets [--duration D] [--json|--jsonl]\n"
-    "\n"
-    "Shows each RST that this host's kernel sends, with its reason and whose socket it was,\n"
-    "and those that come from other hosts, until interrupted. Takes root.\n"
-    "\n"
-    "  --duration D  for so long (90s, 5m, ...)\n"
-    "  --json        one object, connleak.resets/1\n"
-    "  --jsonl       the lives of all TCP connections of this host, connleak.conn/1, one a line as they\n"
-    "                end: what connleak crosscheck --kernel takes\n"
-    "\n"
-    "Exit code: 0 fine, 2 usage, or what it takes is missing, 1 failed while running.\n";
+static const char usage_text[] = "usage: connleak resets [--duration D] [--json|--jsonl]\n"
+                                 "\n"
+                                 "Shows each RST that this host's kernel sends, with its reason and whose socket\n"
+                                 "it was, and those that come from other hosts, until interrupted. Takes root.\n"
+                                 "\n"
+                                 "  --duration D  for so long (90s, 5m, ...)\n"
+                                 "  --json        one object, connleak.resets/1\n"
+                                 "  --jsonl       the lives of all TCP connections of this host, connleak.conn/1,\n"
+                                 "                one a line as they end: what connleak crosscheck --kernel takes\n"
+                                 "\n"
+                                 "Exit code: 0 fine, 2 usage, or what it takes is missing, 1 failed while running.\n";
 
 /* Between two looks at the kernel's buffers: the first event of a burst is looked
  * at while its process still lives; coming for each would cost more than they do. */

@@ -19,22 +19,22 @@ struct options {
 };
 
 static void help(void) {
-    fputs("Usage: connleak whatif FILE [--base KEY=VALUE]... [--set KEY=V1,V2,...]... [--json]\n"
+    fputs("Usage: connleak whatif FILE [--set KEY=V1,V2,...]... [OPTION]...\n"
           "\n"
-          "Runs the requests of FILE through the pool's own code on a virtual clock, once for\n"
-          "each combination of the values, and says what it would have done: dials, reuse,\n"
-          "connections open and idle, closes, waiting times. Then it advises.\n"
+          "Runs the requests of FILE through the pool's own code on a virtual clock, once\n"
+          "for each combination of the values, and says what it would have done: dials,\n"
+          "reuse, connections open and idle, closes, waiting times. Then it advises.\n"
           "FILE is a capture, a workload (connleak analyze --export-workload) or a ledger;\n"
           "- is stdin.\n"
           "\n"
           "  --set KEY=V,...   try these values; several keys: every combination\n"
-          "  --base KEY=VALUE  what the pool really ran with, where that was not Go's default\n"
+          "  --base KEY=VALUE  what the pool really ran with, if not Go's default\n"
           "  --no-advice       only the rows that were asked for\n"
           "  --json            one JSON object: connleak.whatif/1\n"
           "\n"
           "KEY is max_idle_conns, max_idle_conns_per_host, max_conns_per_host,\n"
-          "idle_conn_timeout, disable_keep_alives, profile (go1.19, go1.27), or keys (direct;\n"
-          "proxy: one key for all plain HTTP, as Go has it through a proxy).\n",
+          "idle_conn_timeout, disable_keep_alives, profile (go1.19, go1.27), or keys\n"
+          "(direct; proxy: one key for all plain HTTP, as Go has it through a proxy).\n",
           stdout);
 }
 

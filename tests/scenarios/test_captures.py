@@ -232,7 +232,6 @@ def test_every_field_of_a_filter_is_in_the_manual_and_in_the_help():
     run = subprocess.run([CONNLEAK, "analyze", "--help"], capture_output=True, text=True)
     listed = run.stdout.split("Its fields:")[1].replace("\n", " ").replace(",", " ").split()
     assert run.returncode == 0 and listed == manual_fields()
-    assert all(len(line) <= 100 for line in run.stdout.splitlines()) and run.stdout.count("\n") <= 40
 
 
 FILTERS = [  # of tuple-reuse-raw: early close by RST; FIN from the server; two requests, open

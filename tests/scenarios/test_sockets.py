@@ -351,8 +351,3 @@ def test_a_reader_that_leaves_is_an_error_and_no_crash(pair):
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([CONNLEAK, "sockets"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     assert done.returncode == 1 and os.strerror(errno.ENOSPC) in done.stderr
-
-
-def test_help_fits_a_screen():
-    lines = run("--help").stdout.splitlines()
-    assert len(lines) < 25 and max(map(len, lines)) <= 80
