@@ -96,12 +96,12 @@ static uint8_t window_scale(const uint8_t *opt, uint32_t len) {
     return WIRE_NO_SCALE;
 }
 
-static enum link_verdict decode_tcp(const struct cursor *c, uint32_t ip_payload, struct wire_segment *out) {
-    const uint8_t *t = c->at;
+static enum link_verdict decode_tcp(struct cursor c, uint32_t ip_payload, struct wire_segment *out) {
+    const uint8_t *t = c.at;
     uint32_t header;
 
     if (ip_payload < 20) return LINK_MALFORMED;
-    if (c->left < 20) return LINK_CUT;
+    if (c.left < 20) return LINK_CUT;
     header = (uint32_t)(t[12] >> 4) * 4;
     if (header < 20 || header > ip_payload) return LINK_MALFORMED;
     out->src.port = be16(t);
@@ -113,11 +113,11 @@ static enum link_verdict decode_tcp(const struct cursor *c, uint32_t ip_payload,
     out->ident = out->ident << 16 | be16(t + 16);
     out->len = ip_payload - header;
     out->payload = t + header;
-    out->captured = c->left > header ? c->left - header : 0;
+    out->captured = c.left > header ? c.left - header : 0;
     if (out->captured > out->len) out->captured = out->len;
     out->window_scale = WIRE_NO_SCALE;
     if (out->flags & TCP_SYN && header > 20)
-        out->window_scale = window_scale(t + 20, (c->left < header ? c->left : header) - 20);
+        out->window_scale = window_scale(t + 20, (c.left < header ? c.left : header) - 20);
     return LINK_TCP;
 }
 
@@ -132,22 +132,22 @@ static void set_v6(struct endpoint *e, const uint8_t *addr) {
     e->zero = 0;
 }
 
-static enum link_verdict decode_v4(struct cursor *c, struct wire_segment *out) {
-    const uint8_t *ip = c->at;
+static enum link_verdict decode_v4(struct cursor c, struct wire_segment *out) {
+    const uint8_t *ip = c.at;
     uint32_t header, total;
 
-    if (c->left < 20) return LINK_CUT;
+    if (c.left < 20) return LINK_CUT;
     header = (uint32_t)(ip[0] & 15) * 4;
     total = be16(ip + 2);
     if (ip[0] >> 4 != 4 || header < 20) return LINK_MALFORMED;
-    if (total == 0) total = c->wire; /* TSO and BIG TCP: longer than the field can say */
+    if (total == 0) total = c.wire; /* TSO and BIG TCP: longer than the field can say */
     if (total < header) return LINK_MALFORMED;
     if (ip[9] != PROTO_TCP) return LINK_OTHER;
     if (be16(ip + 6) & 0x3fff) return LINK_FRAGMENT;
     set_v4(&out->src, ip + 12);
     set_v4(&out->dst, ip + 16);
     out->ident = be16(ip + 4);
-    if (!skip(c, header)) return LINK_CUT;
+    if (!skip(&c, header)) return LINK_CUT;
     return decode_tcp(c, total - header, out);
 }
 
@@ -169,22 +169,22 @@ static uint32_t jumbo_length(const uint8_t *opt, uint32_t len) {
     return 0;
 }
 
-static enum link_verdict decode_v6(struct cursor *c, struct wire_segment *out) {
-    const uint8_t *ip = c->at;
+static enum link_verdict decode_v6(struct cursor c, struct wire_segment *out) {
+    const uint8_t *ip = c.at;
     uint32_t payload;
     uint8_t next;
 
-    if (c->left < 40) return LINK_CUT;
+    if (c.left < 40) return LINK_CUT;
     if (ip[0] >> 4 != 6) return LINK_MALFORMED;
     payload = be16(ip + 4);
     next = ip[6];
     set_v6(&out->src, ip + 8);
     set_v6(&out->dst, ip + 24);
     out->ident = 0;
-    (void)skip(c, 40);
-    if (payload == 0) payload = c->wire; /* a jumbogram, or BIG TCP without its option */
+    (void)skip(&c, 40);
+    if (payload == 0) payload = c.wire; /* a jumbogram, or BIG TCP without its option */
     for (int i = 0; next != PROTO_TCP; i++) {
-        const uint8_t *x = c->at;
+        const uint8_t *x = c.at;
         uint32_t size, jumbo;
 
         if (i == MAX_EXTENSIONS) return LINK_MALFORMED;
@@ -199,55 +199,55 @@ static enum link_verdict decode_v6(struct cursor *c, struct wire_segment *out) {
         case PROTO_AH:
             break;
         case PROTO_FRAGMENT:
-            if (c->left < 8) return LINK_CUT;
+            if (c.left < 8) return LINK_CUT;
             if (be16(x + 2) & 0xfff9) return LINK_FRAGMENT; /* offset, or more to come */
             break;                                          /* an atomic fragment is whole (RFC 6946) */
         default:
             return LINK_OTHER;
         }
-        if (c->left < 8) return LINK_CUT;
+        if (c.left < 8) return LINK_CUT;
         size = next == PROTO_AH ? (x[1] + 2u) * 4 : next == PROTO_FRAGMENT ? 8 : (x[1] + 1u) * 8;
         if (size > payload) return LINK_MALFORMED;
-        if (c->left < size) return LINK_CUT;
+        if (c.left < size) return LINK_CUT;
         if (next == PROTO_HOP_BY_HOP && be16(ip + 4) == 0 && (jumbo = jumbo_length(x + 2, size - 2)) != 0) {
             if (jumbo < size) return LINK_MALFORMED;
             payload = jumbo;
         }
         next = x[0];
         payload -= size;
-        (void)skip(c, size);
+        (void)skip(&c, size);
     }
     return decode_tcp(c, payload, out);
 }
 
-static enum link_verdict decode_ether_type(struct cursor *c, uint16_t type, struct wire_segment *out) {
+static enum link_verdict decode_ether_type(struct cursor c, uint16_t type, struct wire_segment *out) {
     for (int i = 0; type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200; i++) {
         if (i == MAX_VLAN_TAGS) return LINK_MALFORMED;
-        if (c->left < 4) return LINK_CUT;
-        type = be16(c->at + 2);
-        (void)skip(c, 4);
+        if (c.left < 4) return LINK_CUT;
+        type = be16(c.at + 2);
+        (void)skip(&c, 4);
     }
     if (type == ETHERTYPE_V4) return decode_v4(c, out);
     if (type == ETHERTYPE_V6) return decode_v6(c, out);
     return LINK_OTHER;
 }
 
-static enum link_verdict decode_version(struct cursor *c, struct wire_segment *out) {
-    if (c->left < 1) return LINK_CUT;
-    if (c->at[0] >> 4 == 4) return decode_v4(c, out);
-    if (c->at[0] >> 4 == 6) return decode_v6(c, out);
+static enum link_verdict decode_version(struct cursor c, struct wire_segment *out) {
+    if (c.left < 1) return LINK_CUT;
+    if (c.at[0] >> 4 == 4) return decode_v4(c, out);
+    if (c.at[0] >> 4 == 6) return decode_v6(c, out);
     return LINK_OTHER;
 }
 
 /* The address family stands in the byte order of the machine that captured (NULL)
  * or in network order (LOOP); the numbers for IPv6 differ between systems. */
-static enum link_verdict decode_loopback(struct cursor *c, struct wire_segment *out) {
+static enum link_verdict decode_loopback(struct cursor c, struct wire_segment *out) {
     uint32_t family;
 
-    if (c->left < 4) return LINK_CUT;
-    family = be32(c->at);
+    if (c.left < 4) return LINK_CUT;
+    family = be32(c.at);
     if (family > 0xffff) family = __builtin_bswap32(family);
-    (void)skip(c, 4);
+    (void)skip(&c, 4);
     if (family == 2) return decode_v4(c, out);
     if (family == 10 || family == 24 || family == 28 || family == 30) return decode_v6(c, out);
     return LINK_OTHER;
@@ -264,28 +264,28 @@ enum link_verdict link_decode(const struct capture_packet *p, struct wire_segmen
         if (c.left < 14) return LINK_CUT;
         type = be16(c.at + 12);
         (void)skip(&c, 14);
-        return decode_ether_type(&c, type, out);
+        return decode_ether_type(c, type, out);
     case LT_SLL:
         if (c.left < 16) return LINK_CUT;
         type = be16(c.at + 14);
         (void)skip(&c, 16);
-        return decode_ether_type(&c, type, out);
+        return decode_ether_type(c, type, out);
     case LT_SLL2:
         if (c.left < 20) return LINK_CUT;
         type = be16(c.at);
         (void)skip(&c, 20);
-        return decode_ether_type(&c, type, out);
+        return decode_ether_type(c, type, out);
     case LT_NULL:
     case LT_LOOP:
-        return decode_loopback(&c, out);
+        return decode_loopback(c, out);
     case LT_RAW:
     case LT_DLT_RAW:
     case LT_OPENBSD_RAW:
-        return decode_version(&c, out);
+        return decode_version(c, out);
     case LT_IPV4:
-        return decode_v4(&c, out);
+        return decode_v4(c, out);
     case LT_IPV6:
-        return decode_v6(&c, out);
+        return decode_v6(c, out);
     default:
         return LINK_UNSUPPORTED;
     }

@@ -154,7 +154,7 @@ struct conn {
     uint8_t closer;    /* who sent the first FIN or RST: an end's index, or NO_END */
     uint8_t close_how; /* enum close_how */
     uint8_t rst_cause;
-    uint64_t id;
+    struct transcript *transcript; /* NULL: none is kept */
     int64_t first_ns, ended_ns;
 
     uint64_t first_packet, syn_packet, established_packet, close_packet;
@@ -183,7 +183,7 @@ struct conn {
     uint64_t n_answered;     /* of them: whose answer is complete, or was lost */
     char *host, *user_agent; /* NULL: not seen */
     struct wire_tls *tls;
-    struct transcript *transcript; /* NULL: none is kept */
+    uint64_t id;
     char history[31];
 } __attribute__((aligned(64)));
 
@@ -277,7 +277,14 @@ void tls_piece(struct conn *c, unsigned from, struct piece p);
 void tls_record(const struct conn *c, const struct wire_tls *t, bool server_is_whole, struct lifecycle *l);
 
 /* history.c */
-void history_add(struct conn *c, unsigned from, char letter);
+void history_put(struct conn *c, unsigned from, char letter);
+static inline void history_add(struct conn *c, unsigned from, char letter) { /* the first time only */
+    uint32_t bit = 1u << (letter & 31);
+
+    if (c->dir[from].history & bit) return;
+    c->dir[from].history |= bit;
+    history_put(c, from, letter);
+}
 void history_count(struct conn *c, unsigned from, char letter, uint64_t count); /* at 1, 10, 100, ... */
 void zeek_segment(struct conn *c, unsigned from, const struct wire_segment *s);
 const char *zeek_conn_state(const struct conn *c);

@@ -4,26 +4,18 @@
 
 #include <string.h>
 
-static void put(struct conn *c, unsigned from, char letter) {
+void history_put(struct conn *c, unsigned from, char letter) {
     if (c->n_history + 1u < sizeof c->history) {
         /* Who is the client may turn out later: who sent it is kept as the high bit. */
         c->history[c->n_history++] = (char)(letter | (from ? 0x80 : 0));
     }
 }
 
-void history_add(struct conn *c, unsigned from, char letter) {
-    uint32_t bit = 1u << (letter & 31);
-
-    if (c->dir[from].history & bit) return;
-    c->dir[from].history |= bit;
-    put(c, from, letter);
-}
-
 void history_count(struct conn *c, unsigned from, char letter, uint64_t count) {
     uint64_t at = 1;
 
     while (at < count) at *= 10;
-    if (at == count) put(c, from, letter);
+    if (at == count) history_put(c, from, letter);
 }
 
 static void packet_letters(struct conn *c, unsigned from, const struct wire_segment *s) {

@@ -23,18 +23,27 @@ static int64_t offset_of(const struct dir *d, uint32_t seq) {
     return (int64_t)d->next + (int32_t)(seq - at);
 }
 
-static bool is_copy(struct conn *c, struct dir *d, const struct wire_segment *s) {
-    uint32_t print;
+/* What copies of one packet have in common. */
+static uint32_t print_of(const struct wire_segment *s) {
+    return (s->seq * 0x9e3779b1u) ^ (s->ack * 0x85ebca6bu) ^ (s->ident * 0xc2b2ae35u) ^
+           ((s->len << 8 | s->flags) * 0x27d4eb2fu) ^ s->window;
+}
 
-    if (s->ident >> 16 == 0 && s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST))) return false;
-    print = (s->seq * 0x9e3779b1u) ^ (s->ack * 0x85ebca6bu) ^ (s->ident * 0xc2b2ae35u) ^
-            ((s->len << 8 | s->flags) * 0x27d4eb2fu) ^ s->window;
-    if (s->at_ns - c->last_ns < COPY_NS && s->at_ns - c->last_ns > -COPY_NS)
-        for (int i = 0; i < 3; i++)
-            if (d->print[i] == print) return true;
+static void keep_print(struct dir *d, uint32_t print) {
     d->print[2] = d->print[1];
     d->print[1] = d->print[0];
     d->print[0] = print;
+}
+
+static bool is_copy(const struct conn *c, struct dir *d, const struct wire_segment *s) {
+    uint32_t print;
+
+    if (s->ident >> 16 == 0 && s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST))) return false;
+    print = print_of(s);
+    if (s->at_ns - c->last_ns < COPY_NS && s->at_ns - c->last_ns > -COPY_NS)
+        for (int i = 0; i < 3; i++)
+            if (d->print[i] == print) return true;
+    keep_print(d, print);
     return false;
 }
 
@@ -288,10 +297,18 @@ static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s
     if (o->acked > o->max_end + (o->fin_off == NO_OFFSET)) history_add(c, !from, 'G');
 }
 
+static void widen_window(struct conn *c, unsigned from, const struct wire_segment *s, unsigned scale) {
+    struct dir *d = &c->dir[from];
+    uint32_t window = (uint32_t)s->window << scale;
+    uint64_t edge = c->dir[!from].acked + window;
+
+    if (window > d->window_max) d->window_max = window;
+    if (edge > d->edge) d->edge = edge;
+    if (c->transcript) transcript_window(c, from, s->at_ns, edge);
+}
+
 static void take_window(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
-    struct dir *d = &c->dir[from], *o = &c->dir[!from];
-    uint64_t edge;
-    uint32_t window;
+    struct dir *d = &c->dir[from];
 
     if (s->flags & TCP_RST) return;
     d->window = s->window;
@@ -306,11 +323,7 @@ static void take_window(struct wire *w, struct conn *c, unsigned from, const str
         d->zero_since_ns = 0;
         if (from == c->client) happened(w, c, WIRE_FLOWING, s->at_ns, s->packet);
     }
-    window = (uint32_t)s->window << (s->flags & TCP_SYN || d->scale == WIRE_NO_SCALE ? 0 : d->scale);
-    if (window > d->window_max) d->window_max = window;
-    edge = o->acked + window;
-    if (edge > d->edge) d->edge = edge;
-    if (c->transcript) transcript_window(c, from, s->at_ns, edge);
+    widen_window(c, from, s, s->flags & TCP_SYN || d->scale == WIRE_NO_SCALE ? 0 : d->scale);
 }
 
 /* Bytes that come this long after later ones were sent again, not overtaken: as in
@@ -454,18 +467,11 @@ static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct
     c->ended = true;
 }
 
-void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
+static void take_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
     struct dir *d = &c->dir[from];
     uint64_t acked;
     int64_t off;
 
-    d->packets++;
-    if (is_copy(c, d, s)) {
-        d->duplicates++;
-        if (s->len) history_count(c, from, 'T', ++d->again);
-        c->last_packet = s->packet;
-        return;
-    }
     c->last_packet = s->packet;
     c->last_ns = s->at_ns;
     if (s->flags & TCP_SYN)
@@ -489,5 +495,56 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     if (c->dir[0].held || c->dir[1].held || c->dir[0].acked > c->dir[0].next || c->dir[1].acked > c->dir[1].next) {
         drain(w, c);
         lose_patience(w, c);
+    }
+}
+
+/* ---- the common case ---- */
+
+/* Nearly every segment is the next of its stream, and says nothing but that, its ACK and its
+ * window, on a connection on which nothing is missing (Van Jacobson's header prediction).
+ * `unacked`: bytes of the other stream that were read and that it does not acknowledge. */
+static bool is_foreseen(const struct dir *d, const struct dir *o, const struct wire_segment *s, uint32_t unacked) {
+    return (s->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK && d->flags & o->flags & DIR_BASED &&
+           s->seq == d->base_seq + (uint32_t)d->next && d->next >= d->max_end && d->next >= d->acked &&
+           unacked <= (uint32_t)INT32_MAX && (int64_t)(o->next - o->acked) >= (int64_t)unacked && !d->held &&
+           !o->held && (d->fin_off & o->fin_off) == NO_OFFSET && d->zeek == ZEEK_ESTABLISHED &&
+           o->zeek == ZEEK_ESTABLISHED && s->window != 0 && !d->zero_since_ns;
+}
+
+/* What take_segment would do for such a segment. */
+static void take_foreseen(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s,
+                          uint32_t unacked) {
+    struct dir *d = &c->dir[from], *o = &c->dir[!from];
+    uint64_t off = d->next;
+
+    c->last_packet = s->packet;
+    c->last_ns = s->at_ns;
+    if (off > d->sent) d->sent = off;
+    o->acked = o->next - unacked;
+    d->window = s->window;
+    widen_window(c, from, s, d->scale == WIRE_NO_SCALE ? 0 : d->scale);
+    history_add(c, from, s->len ? 'D' : 'A');
+    if (!s->len) return;
+    d->payload_packets++;
+    d->max_end = off + s->len;
+    d->last_payload_packet = s->packet;
+    d->last_payload_ns = s->at_ns;
+    deliver(w, c, from, s->payload, off, off + s->len, s->captured, s->at_ns, s->packet);
+}
+
+void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from];
+    const struct dir *o = &c->dir[!from];
+    uint32_t unacked = o->base_seq + (uint32_t)o->next - s->ack;
+
+    d->packets++;
+    if (is_copy(c, d, s)) {
+        d->duplicates++;
+        if (s->len) history_count(c, from, 'T', ++d->again);
+        c->last_packet = s->packet;
+    } else if (is_foreseen(d, o, s, unacked)) {
+        take_foreseen(w, c, from, s, unacked);
+    } else {
+        take_segment(w, c, from, s);
     }
 }
