@@ -66,7 +66,7 @@ static const char usage[] = "usage: connleakd [-c FILE] [--set SECTION.KEY=VALUE
                             "A proxy that finds HTTP connection leaks: it pools its connections to origins as\n"
                             "Go's http.Transport does, and writes down the life of each.\n"
                             "\n"
-                            "  -c, --config FILE         read the configuration from FILE (connleakd.conf(5));\n"
+                            "  -c, --config FILE         read the configuration from FILE, connleakd.conf(5);\n"
                             "                            without it, the built-in defaults hold\n"
                             "      --set SECTION.KEY=VALUE  set one parameter, over the file\n"
                             "      --check-config        check the configuration and leave: 0 fine, 2 not\n"
