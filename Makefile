@@ -159,6 +159,8 @@ $(addprefix $(B)/tests/,unit/t_sockdiag fuzz/f_sockdiag): $(call obj,$(addprefix
 $(B)/tests/tools/tables_text $(B)/tests/unit/t_words: $(B)/probes/explain/words.o
 
 $(B)/tests/unit/t_capture_workload: $(B)/probes/capture/workload.o
+# What of replay does no I/O.
+$(addprefix $(B)/tests/,unit/t_replay unit/t_replay_schedule fuzz/f_replay): $(call obj,$(addprefix probes/replay/,plan.c schedule.c witness.c from_workload.c) probes/capture/facts.c)
 
 fuzzers: $(FUZZERS)
 

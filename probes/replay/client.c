@@ -181,8 +181,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- steps ---- */
 
-static void fail_to_open(struct client *c, enum client_trouble why) {
+static void fail_to_open(struct client *c, enum client_trouble why, int error) {
     trouble(c, why);
+    if (why == TROUBLE_CONNECT) {
+        c->run->connect_error = error;
+        if (c->run->open_peak == 0) run_stop(c->run, RUN_NO_PROXY);
+    }
     if (c->fd >= 0) close(c->fd);
     c->fd = -1;
     c->state = CLIENT_ENDED;
@@ -225,7 +229,7 @@ static void on_connected(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     run_enter(c->run);
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) || error)
-        fail_to_open(c, TROUBLE_CONNECT);
+        fail_to_open(c, TROUBLE_CONNECT, error ? error : errno);
     else
         connected(c);
     client_advance(c);
@@ -238,7 +242,7 @@ static void open_client(struct client *c) {
     observe_open(c);
     c->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) {
-        fail_to_open(c, TROUBLE_FD);
+        fail_to_open(c, TROUBLE_FD, errno);
         return;
     }
     if (to->sa_family != AF_UNIX) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -252,14 +256,14 @@ static void open_client(struct client *c) {
         event_assign(&c->event, c->run->base, c->fd, EV_WRITE, on_connected, c);
         event_add(&c->event, NULL);
     } else {
-        fail_to_open(c, errno == EADDRNOTAVAIL || errno == EAGAIN ? TROUBLE_FD : TROUBLE_CONNECT);
+        fail_to_open(c, errno == EADDRNOTAVAIL || errno == EAGAIN ? TROUBLE_FD : TROUBLE_CONNECT, errno);
     }
 }
 
 /* True when the time is over that this step may wait; the client then waits for nothing more. */
 static bool is_impatient(struct client *c, int64_t patience, enum client_trouble why) {
     if (c->trouble != TROUBLE_NONE) return true;
-    if (!c->wait_ns || c->run->now_ns - c->wait_ns < patience) return false;
+    if (!c->wait_ns || c->run->schedule.now_ns - c->wait_ns < patience) return false;
     trouble(c, why);
     return true;
 }
@@ -304,14 +308,14 @@ static enum progress do_send(struct client *c, const struct plan_step *s) {
     }
     if (c->run->stub && c->written == 0) {
         stub_expect(c->run->stub, s->exchange, c->exchange < k);
-        bool too_long = c->wait_ns && c->run->now_ns - c->wait_ns > EQUAL_NS;
+        bool too_long = c->wait_ns && c->run->schedule.now_ns - c->wait_ns > EQUAL_NS;
         if (!stub_may_send(c->run->stub, s->exchange, too_long)) return WAITS;
     }
     if (!send_up_to(c, k, plan_sent_len(x, s->n)))
         return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS_FAST;
     /* At full speed the order of requests is kept by letting each arrive before anything else happens. */
     if (c->run->stub && c->run->options.speed == 0 && c->written == x->request_len && c->exchange == k &&
-        !stub_has(c->run->stub, s->exchange) && (!c->wait_ns || c->run->now_ns - c->wait_ns < ARRIVE_NS))
+        !stub_has(c->run->stub, s->exchange) && (!c->wait_ns || c->run->schedule.now_ns - c->wait_ns < ARRIVE_NS))
         return WAITS_FAST;
     return DONE;
 }
@@ -322,9 +326,9 @@ static int64_t look(struct client *c) {
 
     if (seen > c->seen || !c->seen_ns) {
         c->seen = seen;
-        c->seen_ns = c->run->now_ns;
+        c->seen_ns = c->run->schedule.now_ns;
     }
-    return c->run->now_ns - c->seen_ns;
+    return c->run->schedule.now_ns - c->seen_ns;
 }
 
 /* As many bytes of the answer came as the captured client had; framing that the proxy
@@ -340,7 +344,7 @@ static enum progress wait_for_bytes(struct client *c, const struct plan_exchange
     if (quiet > QUIET_NS && c->seen + slack >= had) return DONE;
     if (quiet > QUIET_NS && c->seen < had && may_read(c) == 0) {
         c->take += had - c->seen; /* more than a socket holds: the captured client must have read that much */
-        c->seen_ns = c->run->now_ns;
+        c->seen_ns = c->run->schedule.now_ns;
         read_some(c);
     }
     return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS_FAST;
@@ -363,6 +367,11 @@ static enum progress do_wait_done(struct client *c, const struct plan_step *s) {
     return is_impatient(c, patience(c), TROUBLE_NO_ANSWER) ? DONE : WAITS;
 }
 
+static enum progress do_wait_for_some(struct client *c, const struct plan_step *s) {
+    if (c->exchange != s->exchange - plan_of(c)->first_exchange) return DONE;
+    return wait_for_bytes(c, &c->run->plan->exchanges[s->exchange], s->n);
+}
+
 static enum progress do_wait_interim(struct client *c, const struct plan_step *s) {
     uint32_t k = s->exchange - plan_of(c)->first_exchange;
 
@@ -371,7 +380,8 @@ static enum progress do_wait_interim(struct client *c, const struct plan_step *s
         c->awaited++;
         return DONE;
     }
-    return c->wait_ns && c->run->now_ns - c->wait_ns > SEC(1) ? DONE : WAITS; /* the proxy may keep it to itself */
+    return c->wait_ns && c->run->schedule.now_ns - c->wait_ns > SEC(1) ? DONE
+                                                                       : WAITS; /* the proxy may keep it to itself */
 }
 
 static enum progress do_take(struct client *c, const struct plan_step *s) {
@@ -379,7 +389,7 @@ static enum progress do_take(struct client *c, const struct plan_step *s) {
     c->take = s->n;
     want_reading(c);
     if (c->run->options.speed > 0 || may_read(c) == 0) return DONE;
-    return look(c) > QUIET_NS || (c->wait_ns && c->run->now_ns - c->wait_ns > QUIET_NS) ? DONE : WAITS_FAST;
+    return look(c) > QUIET_NS || (c->wait_ns && c->run->schedule.now_ns - c->wait_ns > QUIET_NS) ? DONE : WAITS_FAST;
 }
 
 static enum progress do_tail(struct client *c, const struct plan_step *s) {
@@ -453,7 +463,7 @@ static enum progress do_step(struct client *c, const struct plan_step *s) {
         if (c->state != CLIENT_CONNECTING) return DONE;
         if (!is_impatient(c, PATIENCE_NS, TROUBLE_CONNECT)) return WAITS;
         event_del(&c->event);
-        fail_to_open(c, TROUBLE_CONNECT);
+        fail_to_open(c, TROUBLE_CONNECT, ETIMEDOUT);
         return DONE;
     }
     if (c->state != CLIENT_OPEN) return DONE;
@@ -466,6 +476,8 @@ static enum progress do_step(struct client *c, const struct plan_step *s) {
         return do_wait_interim(c, s);
     case STEP_DONE:
         return do_wait_done(c, s);
+    case STEP_HAVE:
+        return do_wait_for_some(c, s);
     case STEP_TAKE:
         return do_take(c, s);
     case STEP_TAIL:

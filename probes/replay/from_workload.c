@@ -1,10 +1,7 @@
 #include "from_workload.h"
 
 #include "record/json_out.h"
-#include "whatif/load.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,19 +20,9 @@ struct reading {
     struct told *told; /* by connection */
     struct moment *moments;
     size_t n, room;
+    int64_t base_ns;      /* of the plan's clock: the workload's beginning */
     struct json_out text; /* a head that is being made */
 };
-
-/* ---- the file ---- */
-
-/* JSON Lines: a workload's own, or a ledger's records; captures begin otherwise. */
-bool from_workload_is(const char *path) {
-    FILE *f = strcmp(path, "-") ? fopen(path, "re") : NULL;
-    bool is = f && getc(f) == '{';
-
-    if (f) fclose(f);
-    return is;
-}
 
 /* ---- moments ---- */
 
@@ -100,7 +87,7 @@ static void find_moments(struct reading *b) {
         add_moment(b, later(x->at_ns, x->done_ns == NO_TIME ? x->first_ns : x->done_ns), AT_DONE, i);
     }
     free(skip);
-    qsort(b->moments, b->n, sizeof *b->moments, by_time);
+    if (b->n) qsort(b->moments, b->n, sizeof *b->moments, by_time);
 }
 
 /* ---- messages ---- */
@@ -193,9 +180,12 @@ static void make_answer(struct reading *b, const struct workload_exchange *x) {
 
 /* ---- telling ---- */
 
+/* In few pieces: a line of a workload is short, however large a body it announces. */
 static void tell_filled(struct reading *b, struct told *t, bool by_client, uint64_t len, int64_t at_ns) {
+    size_t piece = len / 8 > 1u << 20 ? (size_t)(len / 8) : 1u << 20;
+
     while (len > 0) {
-        size_t n = len < 1u << 20 ? (size_t)len : 1u << 20;
+        size_t n = len < piece ? (size_t)len : piece;
         witness_data(b->to, t, by_client, NULL, n, 0, at_ns);
         len -= n;
     }
@@ -271,7 +261,7 @@ static void tell_moment(struct reading *b, const struct moment *m) {
     uint32_t row = of_conn ? m->row : x->conn;
     const struct workload_conn *c = &b->w->conns[row];
     struct told *t = &b->told[row];
-    int64_t at_ns = b->w->began_ns + m->at_ns;
+    int64_t at_ns = b->base_ns + m->at_ns;
 
     switch ((enum moment_kind)m->kind) {
     case AT_OPEN:
@@ -306,51 +296,28 @@ static void tell_moment(struct reading *b, const struct moment *m) {
     }
 }
 
-/* A ledger's record keeps some of its events: of requests without any, when they were is a guess. */
-static bool has_times(const struct workload *work, const char *path, char error[256]) {
-    uint32_t spread = 0;
+/* Times are told from here. Times of a workload are up to two hundred years, so that its own beginning will not do
+ * everywhere: an int64_t of nanoseconds ends in 2262, and 0 is no time to the plan. */
+static int64_t base_of(const struct workload *w) {
+    const int64_t last = INT64_MAX - 2 * WORKLOAD_TIME_MAX - SEC(1);
 
-    for (uint32_t i = 0; i < work->n_exchanges; i++) spread += (work->exchanges[i].flags & WX_SPREAD) != 0;
-    if (spread && spread == work->n_exchanges) {
-        snprintf(error, 256,
-                 "%.100s: its records have no events, which say what was asked and when; save the daemon's GET "
-                 "/ledger?events=true",
-                 path);
-        return false;
-    }
-    if (spread)
-        fprintf(stderr,
-                "connleak replay: %u of %u requests have no events of their own: they are spread over their "
-                "connection's life\n",
-                spread, work->n_exchanges);
-    return true;
+    return w->began_ns < SEC(1) ? SEC(1) : w->began_ns > last ? last : w->began_ns;
 }
 
-bool from_workload_read(struct plan *p, struct witness *w, const char *path, char error[256]) {
-    char said[LOAD_TEXT];
-    struct workload *work = workload_load(path, false, said);
-    struct reading b = {.w = work, .to = w};
+void from_workload_add(struct plan *p, struct witness *to, const struct workload *w) {
+    struct reading b = {.w = w, .to = to, .base_ns = base_of(w)};
 
-    snprintf(error, 256, "%.255s", said);
-    if (!work) return false;
-    if (!has_times(work, path, error)) {
-        workload_free(&work);
-        return false;
-    }
-    b.told = calloc(work->n_conns + (size_t)1, sizeof *b.told);
+    b.told = calloc(w->n_conns + (size_t)1, sizeof *b.told);
     if (!b.told) abort();
     find_moments(&b);
     for (size_t i = 0; i < b.n; i++) tell_moment(&b, &b.moments[i]);
-    witness_finish(w, work->began_ns + work->duration_ns);
-    for (uint32_t i = 0; i < work->n_conns; i++) {
-        struct wire_record *r = witness_take(w, i);
+    witness_finish(to, b.base_ns + w->duration_ns);
+    for (uint32_t i = 0; i < w->n_conns; i++) {
+        struct wire_record *r = witness_take(to, i);
         if (r) plan_add(p, r);
     }
-    if (work->began_ns + work->duration_ns > p->end_ns) p->end_ns = work->began_ns + work->duration_ns;
-    if (p->n_conns == 0) snprintf(error, 256, "%.200s: there is no connection in it", path);
+    if (b.base_ns + w->duration_ns > p->end_ns) p->end_ns = b.base_ns + w->duration_ns;
     json_out_free(&b.text);
     free(b.moments);
     free(b.told);
-    workload_free(&work);
-    return p->n_conns > 0;
 }

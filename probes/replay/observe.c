@@ -17,11 +17,11 @@ void observe_open(struct client *c) {
 
     flow.local.port = (uint16_t)(c->conn % 65535 + 1); /* a captured port may be used again before this one is free */
     if (flow.local.port == flow.remote.port) flow.local.port = 0; /* the same end twice would be no connection */
-    witness_open(&c->run->clients_seen, &c->told, &flow, c->conn, p->window, c->run->at_ns);
+    witness_open(&c->run->clients_seen, &c->told, &flow, c->conn, p->window, c->run->schedule.at_ns);
 }
 
 void observe_connected(struct client *c) {
-    witness_accepted(&c->run->clients_seen, &c->told, c->run->at_ns);
+    witness_accepted(&c->run->clients_seen, &c->told, c->run->schedule.at_ns);
 }
 
 /* Of the sent request's bytes, the captured ones that they stand for. */
@@ -39,17 +39,17 @@ void observe_sent(struct client *c, uint32_t exchange, uint64_t from, uint64_t t
 
     if (lo < head && hi > lo) {
         uint64_t end = hi < head ? hi : head;
-        witness_data(w, &c->told, true, x->head + lo, end - lo, 0, c->run->at_ns);
+        witness_data(w, &c->told, true, x->head + lo, end - lo, 0, c->run->schedule.at_ns);
         lo = end;
     }
-    if (hi > lo) witness_data(w, &c->told, true, x->request + x->grown + lo, hi - lo, 0, c->run->at_ns);
+    if (hi > lo) witness_data(w, &c->told, true, x->request + x->grown + lo, hi - lo, 0, c->run->schedule.at_ns);
 }
 
 /* When the capture has these bytes of an answer. */
 static int64_t time_of_answer(const struct run *r, const struct plan_exchange *x, uint64_t off) {
     uint32_t lo = 0, hi;
 
-    if (r->options.speed > 0 || x->n_parts == 0) return r->at_ns;
+    if (r->options.speed > 0 || x->n_parts == 0) return r->schedule.at_ns;
     for (hi = x->n_parts - 1; lo < hi;) { /* the last part that begins at or before off */
         uint32_t mid = lo + (hi - lo + 1) / 2;
         if (x->parts[mid].off <= off)
@@ -62,7 +62,7 @@ static int64_t time_of_answer(const struct run *r, const struct plan_exchange *x
 
 static void tell_received(struct client *c, const uint8_t *data, size_t len, uint64_t unread) {
     const struct plan_conn *p = &c->run->plan->conns[c->conn];
-    int64_t at_ns = c->run->at_ns;
+    int64_t at_ns = c->run->schedule.at_ns;
 
     if (c->exchange < p->n_exchanges)
         at_ns = time_of_answer(c->run, &c->run->plan->exchanges[p->first_exchange + c->exchange], c->read);
@@ -77,7 +77,7 @@ void observe_received(struct client *c, const uint8_t *data, size_t len, uint64_
 }
 
 void observe_proxy_end(struct client *c, bool reset) {
-    witness_ended(&c->run->clients_seen, &c->told, false, reset, c->run->at_ns);
+    witness_ended(&c->run->clients_seen, &c->told, false, reset, c->run->schedule.at_ns);
 }
 
 /* What the kernel has and nobody read was received all the same: a capture has it acknowledged. */
@@ -102,7 +102,7 @@ void observe_close(struct client *c, bool reset) {
     bool unread = client_unread(c) > 0;
 
     observe_unread(c);
-    witness_ended(&c->run->clients_seen, &c->told, true, reset || unread, c->run->at_ns);
+    witness_ended(&c->run->clients_seen, &c->told, true, reset || unread, c->run->schedule.at_ns);
 }
 
 void observe_finish(struct run *r) {
@@ -119,7 +119,7 @@ void observe_finish(struct run *r) {
 void observe_request(struct run *r, struct told *t, const struct endpoint *proxy, uint32_t ref, uint32_t exchange) {
     const struct plan_exchange *x = &r->plan->exchanges[exchange];
     const struct flow_key flow = {*proxy, r->plan->conns[x->conn].record->life.flow.remote};
-    int64_t at_ns = r->options.speed > 0 ? r->at_ns : x->request_ns;
+    int64_t at_ns = r->options.speed > 0 ? r->schedule.at_ns : x->request_ns;
 
     if (!t->last_ns) {
         witness_open(&r->origins_seen, t, &flow, ref, 0, at_ns);
@@ -129,7 +129,7 @@ void observe_request(struct run *r, struct told *t, const struct endpoint *proxy
 }
 
 void observe_request_body(struct run *r, struct told *t, const uint8_t *data, size_t len) {
-    if (t->last_ns) witness_data(&r->origins_seen, t, true, data, len, 0, r->at_ns);
+    if (t->last_ns) witness_data(&r->origins_seen, t, true, data, len, 0, r->schedule.at_ns);
 }
 
 void observe_answer(struct run *r, struct told *t, uint32_t exchange, uint64_t off, const uint8_t *data, size_t len) {
@@ -137,5 +137,5 @@ void observe_answer(struct run *r, struct told *t, uint32_t exchange, uint64_t o
 }
 
 void observe_origin_ended(struct run *r, struct told *t, bool by_proxy, bool reset) {
-    if (t->last_ns) witness_ended(&r->origins_seen, t, by_proxy, reset, r->at_ns);
+    if (t->last_ns) witness_ended(&r->origins_seen, t, by_proxy, reset, r->schedule.at_ns);
 }

@@ -132,6 +132,35 @@ static enum plan_gap why_missing(const struct reading *b) {
     return b->r->evidence.incomplete & (INCOMPLETE_LOSS | INCOMPLETE_SNAPLEN) ? PLAN_BYTES_LOST : PLAN_TOO_LARGE;
 }
 
+/* Where the request that is read ends, by its own framing: what follows is no part of it, and what is missing was not
+ * sent. What cannot be read by it lasts until the next request. */
+static void find_request_end(const struct reading *b, struct plan_exchange *x, struct h1 *h) {
+    uint64_t length = 0, have = x->request_end - x->head_end;
+    enum body_framing framing = h1_request_framing(h1_head(h), &length);
+    enum h1_step step = H1_MORE;
+    uint8_t bytes[4096];
+
+    h1_begin_body(h, framing, length);
+    if (framing != FRAMING_CHUNKED) {
+        if (length > have)
+            x->is_cut = true;
+        else
+            x->request_end = x->head_end + length;
+        return;
+    }
+    for (uint64_t at = x->head_end, len; at < x->request_end; at += len) {
+        len = x->request_end - at < sizeof bytes ? x->request_end - at : sizeof bytes;
+        copy_stream(b, 0, at, len, bytes);
+        for (size_t off = 0, used = 0; step != H1_DONE && step != H1_ERROR; off += used) {
+            step = h1_feed(h, bytes + off, len - off, &used);
+            if (step == H1_DONE) x->request_end = at + off + used;
+            if (step == H1_MORE) break;
+        }
+        if (step == H1_DONE || step == H1_ERROR) return;
+    }
+    x->is_cut = true;
+}
+
 /* Reads a captured head: who is asked for what. */
 static enum plan_gap read_request(struct reading *b, struct plan_exchange *x) {
     struct h1_limits limits = {256u << 10, 2048, 64u << 10};
@@ -188,6 +217,7 @@ static enum plan_gap read_request(struct reading *b, struct plan_exchange *x) {
     if (path_len == 0) path = (const uint8_t *)"/", path_len = 1;
     x->target_key = plan_target_key((const char *)x->head + skip + head->method.off, head->method.len, path, path_len);
     gap = find_origin(b->p, authority, authority_len, &x->origin) ? PLAN_WHOLE : PLAN_TOO_LARGE;
+    find_request_end(b, x, h);
 done:
     h1_free(&h);
     return gap;
@@ -250,13 +280,14 @@ static void find_answers(struct reading *b) {
         if (!x) continue;
         if (m->kind != MARK_RESPONSE_DONE && x->response_off == NO_LEN) x->response_off = m->off;
         if (x->response_off == NO_LEN || m->off < x->response_off) continue;
+        if (m->kind != MARK_RESPONSE_DONE && x->head_ns) continue; /* one more that nobody asked for */
         if (m->kind == MARK_INTERIM && x->n_interim < UINT16_MAX) x->n_interim++;
         if (m->kind == MARK_RESPONSE) {
             x->head_len = m->end - x->response_off;
             x->head_ns = m->at_ns;
             x->status = read_status(b, m->off);
         }
-        if (m->kind == MARK_RESPONSE_DONE) {
+        if (m->kind == MARK_RESPONSE_DONE && x->head_ns && x->done_len == NO_LEN) {
             x->done_len = m->off - x->response_off;
             x->done_ns = m->at_ns;
         }
@@ -427,6 +458,7 @@ static void steps_of_end(struct reading *b) {
         plan_client_end(b, last && last->n_parts ? last : last ? NULL : x);
         add_step(b, l->close_how == HOW_RST ? STEP_RESET : STEP_FIN, client_ns, at, 0);
     } else if (last && last->n_parts && last->done_len == NO_LEN && e->remote.bytes) {
+        add_step(b, STEP_HAVE, last->parts[last->n_parts - 1].at_ns, at, last->response_len);
         const struct wire_exchange *k = e->n_exchanges ? &e->exchanges[e->n_exchanges - 1] : NULL;
         if (k && k->framing == FRAMING_LENGTH && k->body_announced != UNKNOWN_BYTES &&
             k->body_announced > k->body_bytes)
@@ -460,15 +492,33 @@ static void cut_exchanges(struct reading *b, uint32_t n) {
 static enum plan_gap read_requests(struct reading *b) {
     for (uint32_t k = 0; k < b->c->n_exchanges; k++) {
         struct plan_exchange *x = exchange_of(b, k);
+        uint64_t len = x->request_end - x->request_off;
         enum plan_gap gap = read_request(b, x);
-        if (gap == PLAN_WHOLE && x->request_end - x->request_off > PLAN_REQUEST_MAX) gap = PLAN_TOO_LARGE;
+        if (gap == PLAN_WHOLE && (len > PLAN_REQUEST_MAX || len > PLAN_REQUEST_ALL_MAX - b->p->request_bytes))
+            gap = PLAN_TOO_LARGE;
         if (gap != PLAN_WHOLE) {
             cut_exchanges(b, k);
             return gap;
         }
-        b->p->origins[x->origin].n_exchanges++;
+        b->p->request_bytes += len;
     }
     return PLAN_WHOLE;
+}
+
+/* One that cannot be played uses up none of the limits. */
+static enum plan_gap read_answers(struct reading *b) {
+    uint64_t filled = b->p->filled_in, n_filled = b->p->n_filled;
+    enum plan_gap gap;
+
+    find_answers(b);
+    gap = cut_answers(b);
+    if (gap == PLAN_WHOLE) return gap;
+    for (uint32_t k = 0; k < b->c->n_exchanges; k++)
+        b->p->request_bytes -= exchange_of(b, k)->request_end - exchange_of(b, k)->request_off;
+    cut_exchanges(b, 0);
+    b->p->filled_in = filled;
+    b->p->n_filled = n_filled;
+    return gap;
 }
 
 void plan_add(struct plan *p, struct wire_record *r) {
@@ -488,12 +538,8 @@ void plan_add(struct plan *p, struct wire_record *r) {
         more = find_exchanges(&b);
         if (more == PLAN_WHOLE) more = read_requests(&b);
         if (more != PLAN_WHOLE) gap = more;
-        find_answers(&b);
-        more = cut_answers(&b);
-        if (more != PLAN_WHOLE) {
-            gap = more;
-            cut_exchanges(&b, 0);
-        }
+        more = read_answers(&b);
+        if (more != PLAN_WHOLE) gap = more;
         if (b.c->n_exchanges == 0 && gap != PLAN_WHOLE) b.c->played = false;
     }
     b.c->gap = (uint8_t)gap;
@@ -547,6 +593,8 @@ void plan_finish(struct plan *p, bool safe_only) {
     for (uint32_t i = 0; i < p->n_conns; i++) {
         const struct plan_conn *c = &p->conns[i];
         p->by_gap[c->gap]++;
+        for (uint32_t k = 0; k < c->n_exchanges && c->played; k++)
+            p->origins[p->exchanges[c->first_exchange + k].origin].n_exchanges++;
         for (uint32_t j = 0; j < c->n_steps && c->played; j++) {
             p->step_conn[c->first_step + j] = i;
             p->order[n++] = c->first_step + j;
@@ -554,7 +602,8 @@ void plan_finish(struct plan *p, bool safe_only) {
     }
     p->n_steps = n;
     sorted = p;
-    qsort(p->order, n, sizeof *p->order, by_time);
+    if (n) qsort(p->order, n, sizeof *p->order, by_time);
+    if (n && p->steps[p->order[n - 1]].at_ns > p->end_ns) p->end_ns = p->steps[p->order[n - 1]].at_ns;
 }
 
 /* The captured head with its target in absolute form, then the body. */

@@ -10,12 +10,13 @@
 #include "wire/wire.h"
 
 /* A capture is somebody else's input: what is beyond these is named and left out. */
-#define PLAN_ORIGINS_MAX   1024                 /* each has a listening socket */
-#define PLAN_REQUEST_MAX   ((uint64_t)64 << 20) /* bytes of one request */
-#define PLAN_FILL_MAX      ((uint64_t)64 << 20) /* bytes filled in, in one answer */
-#define PLAN_FILL_ALL_MAX  ((uint64_t)1 << 30)  /* and in all of them */
-#define PLAN_BYTES_MAX     ((size_t)512 << 20)  /* of messages, kept from the capture; more is filled in */
-#define PLAN_AUTHORITY_MAX 300                  /* of an origin's name */
+#define PLAN_ORIGINS_MAX     1024                 /* each has a listening socket */
+#define PLAN_REQUEST_MAX     ((uint64_t)64 << 20) /* bytes of one request */
+#define PLAN_REQUEST_ALL_MAX ((uint64_t)1 << 30)  /* and of all of them, which are made before the first is sent */
+#define PLAN_FILL_MAX        ((uint64_t)64 << 20) /* bytes filled in, in one answer */
+#define PLAN_FILL_ALL_MAX    ((uint64_t)1 << 30)  /* and in all of them */
+#define PLAN_BYTES_MAX       ((size_t)512 << 20)  /* of messages, kept from the capture; more is filled in */
+#define PLAN_AUTHORITY_MAX   300                  /* of an origin's name */
 
 /* Why a connection, or the rest of one, is not played. */
 enum plan_gap {
@@ -28,8 +29,8 @@ const char *plan_gap_name(enum plan_gap g); /* "whole", "refused", ... */
 const char *plan_gap_text(enum plan_gap g); /* one sentence part for people */
 
 struct plan_origin {
-    char *authority; /* as captured: "api.example", "10.0.0.1:8080" */
-    uint32_t n_exchanges;
+    char *authority;      /* as captured: "api.example", "10.0.0.1:8080" */
+    uint32_t n_exchanges; /* that are played: plan_finish counts them */
 };
 
 /* A request and its answer. */
@@ -55,6 +56,7 @@ struct plan_exchange {
     int64_t head_ns, done_ns;    /* of the answer */
     uint16_t status, n_interim;
     bool is_head, is_safe, absolute;
+    bool is_cut;          /* its client ended the connection, or stopped, before all of the request was sent */
     bool ends_connection; /* the origin's end of the connection is a part of this answer */
     char method[12];
 };
@@ -65,6 +67,7 @@ enum plan_step_kind {
     STEP_SEND,       /* n: request bytes of the exchange up to here */
     STEP_INTERIM,    /* wait for the n-th 1xx answer */
     STEP_DONE,       /* wait for the whole answer */
+    STEP_HAVE,       /* wait for n bytes of it: the capture ends there */
     STEP_TAKE,       /* read up to n bytes of the answer */
     STEP_TAIL,       /* the origin sends n bytes more that nobody asked for */
     STEP_ORIGIN_END, /* the origin ends the connection, which is idle */
@@ -101,7 +104,8 @@ struct plan {
     uint32_t *step_conn; /* of each step */
     int64_t begin_ns, end_ns;
     uint64_t filled_in, filled_out; /* bytes of answers and of requests that the capture lacks */
-    uint64_t n_filled;              /* messages that have such bytes */
+    uint64_t request_bytes;
+    uint64_t n_filled; /* messages that have such bytes */
     uint32_t by_gap[N_PLAN_GAPS];
 };
 

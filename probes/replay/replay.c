@@ -1,15 +1,15 @@
 #include "replay.h"
 
-#include "from_workload.h"
+#include "input.h"
 #include "report.h"
 
-#include "capture/feed.h"
 #include "commands.h"
 #include "core/duration.h"
 #include "core/fail_on.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -155,7 +155,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
 }
 
 /* "host:port", "[v6]:port", ":port" or "unix:path" into an address. */
-static bool find_proxy(const char *text, struct run_options *o, char error[256]) {
+static bool find_proxy(const char *text, struct run_options *o, char error[INPUT_TEXT]) {
     const char *colon = strrchr(text, ':');
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
     char host[256];
@@ -192,48 +192,7 @@ static bool find_proxy(const char *text, struct run_options *o, char error[256])
     return true;
 }
 
-/* --- The capture --------------------------------------------------------------------- */
-
-static bool read_capture(struct plan *p, struct diagnosis *rules, struct capture *c) {
-    struct wire_limits limits = WIRE_LIMITS_DEFAULT;
-    struct feed_counts counts = {0};
-    struct capture_source source;
-    struct wire_record *r;
-    enum capture_step step;
-    struct wire *w;
-
-    limits.transcript_bytes = PLAN_BYTES_MAX;
-    limits.events = true;
-    w = wire_new(&limits);
-    do {
-        step = feed_some(c, w, &counts);
-        if (step == CAPTURE_END) wire_finish(w);
-        diagnosis_events(rules, w);
-        while ((r = wire_next(w))) {
-            diagnosis_record(rules, r);
-            plan_add(p, r);
-        }
-    } while (step != CAPTURE_END);
-    wire_free(&w);
-    capture_source(c, 0, &source);
-    if (source.last_ns > p->end_ns) p->end_ns = source.last_ns;
-    diagnosis_end(rules, p->end_ns);
-    if (*source.fault) complain(source.path, source.fault);
-    if (counts.unsupported) complain(source.path, "has packets of a link type that cannot be read");
-    if (p->n_conns) return true;
-    complain(source.path, "there is no TCP connection in it");
-    return false;
-}
-
 /* --- Running ------------------------------------------------------------------------- */
-
-static struct run *running; /* for the signal handler */
-
-static void on_signal(int sig) {
-    (void)sig;
-    running->stopped = true;
-    event_base_loopbreak(running->base);
-}
 
 /* Two descriptors for each connection, and the proxy's own are in another process. */
 static void raise_descriptors(void) {
@@ -280,8 +239,30 @@ static bool fetch_ledger(struct daemon_ledger *d, const struct options *o, const
     return false;
 }
 
+/* Connections that could not be made are no behaviour of anybody's. */
+static bool all_were_made(const struct options *o, const struct run *r) {
+    uint32_t refused = 0, no_means = r->stub && stub_counts(r->stub).not_accepted ? 1 : 0;
+    struct rlimit l = {0};
+
+    for (uint32_t i = 0; i < r->plan->n_conns; i++) {
+        refused += r->clients[i].trouble == TROUBLE_CONNECT;
+        no_means += r->clients[i].trouble == TROUBLE_FD;
+    }
+    if (refused)
+        fprintf(stderr, "connleak replay: %s: %" PRIu32 " of %" PRIu32 " connections could not be made: %s\n", o->proxy,
+                refused, r->plan->n_conns, strerror(r->connect_error));
+    if (!no_means) return !refused;
+    getrlimit(RLIMIT_NOFILE, &l);
+    fprintf(stderr,
+            "connleak replay: no descriptor or port was left for some connections: each needs two here; ulimit -n is "
+            "%llu\n",
+            (unsigned long long)l.rlim_cur);
+    return false;
+}
+
 /* 99 comes before 3: it was asked for. */
 static int judge(const struct options *o, const struct run *r, const struct outcomes *x) {
+    if (!all_were_made(o, r)) return EXIT_FAILED;
     if (fail_on_found(&o->fail_on, r->clients_seen.rules.findings)) return EXIT_FINDING;
     for (unsigned k = 0; k < N_FINDINGS; k++)
         if (x->findings[k].origins && fail_on_matches(&o->fail_on, (enum finding_kind)k, SEVERITY_WARNING))
@@ -299,46 +280,16 @@ static void hold(struct run *r, int64_t ns) {
     event_base_dispatch(r->base);
 }
 
-static int play(const struct options *o, struct run *r, const struct diagnosis *captured, bool made_up) {
+static int report(const struct options *o, struct run *r, const struct input *s, int64_t took_ns) {
     struct outcomes outcomes = {0};
     struct daemon_ledger daemon = {0};
-    const char **live = NULL;
-    char error[256];
-    int64_t begun, took;
+    struct replay_report report = {r, &outcomes, o->admin ? &daemon : NULL, o->file, o->proxy, took_ns, s->made_up};
     int code = EXIT_FAILED;
 
-    plan_finish(r->plan, o->run.live && !o->unsafe);
-    if (o->run.live) {
-        announce(r->plan, o);
-        live = calloc(r->plan->n_origins + (size_t)1, sizeof *live);
-        if (!live) abort();
-        for (uint32_t i = 0; i < r->plan->n_origins; i++) live[i] = r->plan->origins[i].authority;
-        plan_address(r->plan, live);
-    } else {
-        r->stub = stub_new(r, error);
-        if (!r->stub) {
-            complain(error, "");
-            return code;
-        }
-        plan_address(r->plan, stub_authorities(r->stub));
-    }
-    begun = now();
-    running = r;
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    if (!run_play(r)) {
-        complain("interrupted", "");
-    } else {
-        took = now() - begun;
-        observe_finish(r);
-        if (o->admin && !fetch_ledger(&daemon, o, r)) {
-            code = EXIT_FAILED;
-            goto done;
-        }
-        outcomes_make(&outcomes, r, o->admin ? &daemon : NULL);
-        outcomes_findings(&outcomes, r, captured);
-        struct replay_report report = {r, &outcomes, o->admin ? &daemon : NULL, o->file, o->proxy, took, made_up};
+    observe_finish(r);
+    if (!o->admin || fetch_ledger(&daemon, o, r)) {
+        outcomes_make(&outcomes, r, report.daemon);
+        outcomes_findings(&outcomes, r, input_findings(s));
         if (o->json)
             replay_json(stdout, &report);
         else
@@ -350,11 +301,53 @@ static int play(const struct options *o, struct run *r, const struct diagnosis *
         }
         hold(r, o->hold_ns);
     }
-done:
-    client_close_all(r);
     daemon_ledger_free(&daemon);
     outcomes_free(&outcomes);
+    return code;
+}
+
+/* Requests are for the stub's listeners, or for whom they were captured. */
+static bool address(const struct options *o, struct run *r) {
+    char error[256];
+    const char **live;
+
+    if (!o->run.live) {
+        r->stub = stub_new(r, error);
+        if (r->stub)
+            plan_address(r->plan, stub_authorities(r->stub));
+        else
+            complain(error, "");
+        return r->stub;
+    }
+    announce(r->plan, o);
+    live = calloc(r->plan->n_origins + (size_t)1, sizeof *live);
+    if (!live) abort();
+    for (uint32_t i = 0; i < r->plan->n_origins; i++) live[i] = r->plan->origins[i].authority;
+    plan_address(r->plan, live);
     free(live);
+    return true;
+}
+
+static int play(const struct options *o, struct run *r, const struct input *s) {
+    int64_t begun;
+    int code = EXIT_FAILED;
+
+    plan_finish(r->plan, o->run.live && !o->unsafe);
+    if (!address(o, r)) return code;
+    signal(SIGPIPE, SIG_IGN);
+    begun = now();
+    switch (run_play(r)) {
+    case RUN_PLAYED:
+        code = report(o, r, s, now() - begun);
+        break;
+    case RUN_INTERRUPTED:
+        complain("interrupted", "");
+        break;
+    case RUN_NO_PROXY:
+        complain(o->proxy, strerror(r->connect_error));
+        break;
+    }
+    client_close_all(r);
     return code;
 }
 
@@ -362,45 +355,26 @@ int replay_main(int argc, char **argv) {
     struct options o = {0};
     struct plan plan = {0};
     struct run r = {.plan = &plan};
-    struct diagnosis captured;
-    struct witness read = {0};
-    struct event_config *config;
-    bool is_workload;
-    struct capture *c = NULL;
-    char error[CAPTURE_TEXT > 256 ? CAPTURE_TEXT : 256];
+    struct input input;
+    char error[INPUT_TEXT];
     int code = parse_options(argc, argv, &o);
 
     if (code != EXIT_FINE) return code < 0 ? EXIT_FINE : code;
-    is_workload = from_workload_is(o.file);
-    if (!find_proxy(o.proxy, &o.run, error) || (!is_workload && !(c = capture_open(&o.file, 1, error))))
-        return complain(error, "");
+    if (!find_proxy(o.proxy, &o.run, error)) return complain(error, "");
     raise_descriptors();
     r.options = o.run;
-    config = event_config_new();
-    if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER)) abort();
-    r.base = event_base_new_with_config(config);
-    event_config_free(config);
-    if (!r.base) abort();
-    diagnosis_begin(&captured);
-    code = EXIT_USAGE;
-    if (!is_workload) {
-        if (read_capture(&plan, &captured, c)) code = play(&o, &r, &captured, false);
-    } else {
-        witness_begin(&read, PLAN_BYTES_MAX);
-        if (from_workload_read(&plan, &read, o.file, error))
-            code = play(&o, &r, &read.rules, true);
+    if (input_read(&input, &plan, o.file, error)) {
+        code = EXIT_FAILED;
+        if (run_begin(&r))
+            code = play(&o, &r, &input);
         else
-            complain(error, "");
+            complain("no event loop", strerror(errno));
+        stub_free(&r.stub);
+        run_free(&r);
+    } else {
+        code = complain(error, "");
     }
-    diagnosis_free(&captured);
-    stub_free(&r.stub);
-    witness_free(&r.clients_seen);
-    witness_free(&r.origins_seen);
-    free(r.clients);
-    free(r.buffer);
+    input_free(&input);
     plan_clear(&plan);
-    event_base_free(r.base);
-    if (read.wire) witness_free(&read);
-    if (c) capture_close(&c);
     return code;
 }

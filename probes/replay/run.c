@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,33 +14,8 @@ static int64_t read_clock(void) {
     return SEC(t.tv_sec) + t.tv_nsec;
 }
 
-static bool in_order(const struct run *r) {
-    return r->options.speed == 0;
-}
-
-/* Something that should have happened by now has not, and perhaps soon will. */
-static bool is_late(const struct run *r) {
-    return r->unfinished > r->given_up;
-}
-
-/* The capture's clock, at the chosen speed. It stands still for a moment where something is
- * late: the order in which things happened matters more than a millisecond. */
 void run_enter(struct run *r) {
-    int64_t at_ns, next_ns;
-
-    r->now_ns = read_clock();
-    if (in_order(r)) return;
-    at_ns = r->plan->begin_ns + (int64_t)((double)(r->now_ns - r->begun_ns - r->paused_ns) * r->options.speed);
-    next_ns = r->next < r->plan->n_steps ? r->plan->steps[r->plan->order[r->next]].at_ns : NEVER;
-    if (is_late(r) && at_ns > next_ns) {
-        if (r->now_ns - r->released_ns < LATE_NS) {
-            r->paused_ns += (int64_t)((double)(at_ns - next_ns) / r->options.speed);
-            at_ns = next_ns;
-        } else {
-            r->given_up = r->unfinished;
-        }
-    }
-    if (at_ns > r->at_ns) r->at_ns = at_ns;
+    schedule_enter(&r->schedule, read_clock());
 }
 
 /* ---- clients that wait ---- */
@@ -63,7 +39,7 @@ void run_wait_over(struct run *r, struct client *c) {
 
 void run_wait(struct run *r, struct client *c, bool fast) {
     run_wait_over(r, c);
-    if (!c->wait_ns) c->wait_ns = r->now_ns;
+    if (!c->wait_ns) c->wait_ns = r->schedule.now_ns;
     TAILQ_INSERT_TAIL(&r->waiting, c, waits);
     c->waiting = true;
     c->fast = fast;
@@ -92,63 +68,63 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- the schedule ---- */
 
-static void release(struct run *r) {
-    uint32_t i = r->plan->order[r->next++];
-    struct client *c = &r->clients[r->plan->step_conn[i]];
+static void set_clock(struct run *r, int64_t ns) {
+    struct timeval wait = {ns / SEC(1), (suseconds_t)(ns % SEC(1) / 1000)};
 
-    if (r->plan->steps[i].at_ns > r->at_ns) r->at_ns = r->plan->steps[i].at_ns;
-    c->due++;
-    r->unfinished++;
-    r->released_ns = r->now_ns;
-    client_advance(c);
-}
-
-void run_step_done(struct run *r) {
-    r->unfinished--;
-    if (r->given_up > r->unfinished) r->given_up = r->unfinished;
-    if (r->unfinished == 0 || (!in_order(r) && !is_late(r) && r->clock_waits)) {
-        r->clock_waits = false;
-        struct timeval now = {0, 0};
-        evtimer_add(&r->clock, &now);
-    }
-}
-
-static void set_clock(struct run *r) {
-    int64_t until = r->next < r->plan->n_steps ? r->plan->steps[r->plan->order[r->next]].at_ns : r->plan->end_ns;
-    double ns = in_order(r) ? 0 : (double)(until - r->at_ns) / r->options.speed;
-    struct timeval wait;
-
-    r->clock_waits = !in_order(r) && is_late(r);
-    if (r->clock_waits && ns < LATE_NS) ns = LATE_NS;
-    if (ns > 86400e9) ns = 86400e9;
-    if (ns < 0) ns = 0;
-    wait.tv_sec = (time_t)(ns / 1e9);
-    wait.tv_usec = (suseconds_t)((ns - (double)wait.tv_sec * 1e9) / 1e3);
     evtimer_add(&r->clock, &wait);
 }
 
-/* Which steps may be done now: in order, the next when those before are done; by the clock, all whose time has come. */
+void run_step_done(struct run *r) {
+    if (schedule_done(&r->schedule)) set_clock(r, 0);
+}
+
 static void on_clock(evutil_socket_t fd, short what, void *arg) {
     struct run *r = arg;
-    unsigned n = 0;
+    uint32_t step;
+    int64_t ns;
 
     (void)fd;
     (void)what;
     run_enter(r);
-    while (r->next < r->plan->n_steps && n++ < STEPS_AT_ONCE) {
-        int64_t at = r->plan->steps[r->plan->order[r->next]].at_ns;
-        if (in_order(r) ? r->unfinished > 0 : at > r->at_ns || is_late(r)) break;
-        release(r);
+    for (unsigned n = 0; n < STEPS_AT_ONCE && schedule_next(&r->schedule, &step); n++) {
+        struct client *c = &r->clients[r->plan->step_conn[step]];
+        c->due++;
+        client_advance(c);
     }
-    if (r->next == r->plan->n_steps && r->unfinished == 0 && (in_order(r) || r->at_ns >= r->plan->end_ns)) {
+    ns = schedule_wait_ns(&r->schedule);
+    if (schedule_is_over(&r->schedule))
         event_base_loopbreak(r->base);
-        return;
-    }
-    if (r->unfinished && (in_order(r) || r->next == r->plan->n_steps)) return; /* run_step_done goes on */
-    set_clock(r);
+    else if (ns != NEVER) /* else run_step_done goes on */
+        set_clock(r, ns);
 }
 
-bool run_play(struct run *r) {
+static void on_signal(evutil_socket_t sig, short what, void *arg) {
+    (void)sig;
+    (void)what;
+    run_stop(arg, RUN_INTERRUPTED);
+}
+
+void run_stop(struct run *r, enum run_outcome why) {
+    r->outcome = (uint8_t)why;
+    event_base_loopbreak(r->base);
+}
+
+bool run_begin(struct run *r) {
+    struct event_config *config = event_config_new();
+
+    if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER)) abort();
+    r->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (!r->base) return false;
+    evtimer_assign(&r->tick, r->base, on_tick, r);
+    evtimer_assign(&r->clock, r->base, on_clock, r);
+    evsignal_assign(&r->signals[0], r->base, SIGINT, on_signal, r);
+    evsignal_assign(&r->signals[1], r->base, SIGTERM, on_signal, r);
+    for (int i = 0; i < 2; i++) evsignal_add(&r->signals[i], NULL);
+    return true;
+}
+
+enum run_outcome run_play(struct run *r) {
     r->clients = calloc(r->plan->n_conns ? r->plan->n_conns : 1, sizeof *r->clients);
     r->buffer = malloc(RUN_BUFFER);
     if (!r->clients || !r->buffer) abort();
@@ -161,14 +137,19 @@ bool run_play(struct run *r) {
     }
     witness_begin(&r->clients_seen, 0);
     witness_begin(&r->origins_seen, 0);
-    r->at_ns = r->plan->begin_ns;
-    r->begun_ns = r->now_ns = read_clock();
-    evtimer_assign(&r->tick, r->base, on_tick, r);
-    evtimer_assign(&r->clock, r->base, on_clock, r);
-    struct timeval now = {0, 0};
-    evtimer_add(&r->clock, &now);
+    schedule_begin(&r->schedule, r->plan, r->options.speed, read_clock());
+    set_clock(r, 0);
     event_base_dispatch(r->base);
     evtimer_del(&r->tick);
     evtimer_del(&r->clock);
-    return !r->stopped;
+    return (enum run_outcome)r->outcome;
+}
+
+void run_free(struct run *r) {
+    for (int i = 0; i < 2 && r->base; i++) evsignal_del(&r->signals[i]);
+    witness_free(&r->clients_seen);
+    witness_free(&r->origins_seen);
+    free(r->clients);
+    free(r->buffer);
+    if (r->base) event_base_free(r->base);
 }

@@ -1,14 +1,15 @@
 /* A replay under way: one thread, one event loop, in which the clients of a plan
  * and the origins that they ask are played against a proxy.
  *
- *   run.c      the clock and the schedule: when each step may be done
+ *   schedule.c when each step may be done
+ *   run.c      its driver: the clock, and the clients that wait
  *   client.c   one connection to the proxy
  *   stub.c     the origins: listeners on loopback, and the captured answers
  *   observe.c  what became of it, told to the wire analyser as segments */
 #ifndef CONNLEAK_REPLAY_RUN_H
 #define CONNLEAK_REPLAY_RUN_H
 
-#include "plan.h"
+#include "schedule.h"
 #include "witness.h"
 
 #include <event2/event.h>
@@ -21,7 +22,6 @@
 #define LIVE_PATIENCE_NS SEC(60)   /* an answer of a live origin */
 #define ARRIVE_NS        MSEC(50)  /* at --speed max: a request on its way through the proxy */
 #define EQUAL_NS         MSEC(500) /* an equal request on its way, whose answer is another */
-#define LATE_NS          MSEC(5)   /* by the clock: what is late by less holds the clock up */
 #define QUIET_NS         MSEC(30)  /* nothing more came for so long: the proxy has no more */
 
 struct run_options {
@@ -95,24 +95,27 @@ struct run {
     unsigned n_waiting, n_fast;
     struct event tick, clock;
     bool ticking;
-    uint32_t next;       /* of plan->order */
-    uint32_t unfinished; /* steps that may be done and are not */
-    int64_t now_ns;      /* monotonic */
-    uint32_t given_up;   /* of those: late by so much that nothing waits for them */
-    bool clock_waits;    /* until nothing is late */
-    int64_t released_ns; /* when the newest step was let go */
-    int64_t paused_ns;   /* for how long the capture's clock has stood */
-    int64_t begun_ns;
-    int64_t at_ns; /* the capture's clock, as far as it has been played */
+    struct schedule schedule;
     uint8_t *buffer;
     uint32_t open, open_peak;
     uint64_t bytes_in, bytes_out;
-    bool stopped;
+    int connect_error; /* errno of the newest connection to the proxy that could not be made */
+    struct event signals[2];
+    uint8_t outcome; /* enum run_outcome */
 };
 #define RUN_BUFFER (256u << 10)
 
-/* run.c: plays all of it. False with errno where there are no means to. */
-bool run_play(struct run *r);
+enum run_outcome {
+    RUN_PLAYED,      /* all of it, well or not */
+    RUN_INTERRUPTED, /* SIGINT or SIGTERM */
+    RUN_NO_PROXY,    /* its first connection could not be made: connect_error says why */
+};
+
+/* run.c */
+bool run_begin(struct run *r); /* makes the event loop, which a stub needs; false with errno */
+enum run_outcome run_play(struct run *r);
+void run_free(struct run *r);                              /* the plan and the stub are the caller's */
+void run_stop(struct run *r, enum run_outcome why);        /* plays no more */
 void run_enter(struct run *r);                             /* reads the clock: at the start of each callback */
 void run_wait(struct run *r, struct client *c, bool fast); /* look at this client again soon */
 void run_wait_over(struct run *r, struct client *c);
@@ -135,7 +138,7 @@ void stub_tail(struct stub *s, uint32_t exchange, uint64_t len);
 void stub_end(struct stub *s, uint32_t exchange);          /* the origin ends the connection that carried it */
 void stub_client_ended(struct stub *s, uint32_t exchange); /* what its client was not to have may follow */
 struct stub_counts {
-    uint64_t connections, requests, strangers, again;
+    uint64_t connections, requests, strangers, again, not_accepted;
 };
 struct stub_counts stub_counts(const struct stub *s);
 

@@ -55,7 +55,6 @@ struct listener {
     struct event event;
     int fd;
     char authority[AUTHORITY];
-    bool paused;
 };
 
 struct stub_conn {
@@ -74,6 +73,7 @@ struct stub_conn {
     uint64_t sent;     /* of its answer */
     uint64_t allowed;  /* of it, tails that were asked for included */
     int fd;
+    uint64_t body_len;  /* of the request's body: bytes that came, framing included */
     bool request_whole; /* its last byte came */
     bool answered;      /* all was sent that belongs to the answer */
     bool closing;       /* sent its last word: reads on until the proxy has ended it too */
@@ -87,6 +87,7 @@ struct stub {
     struct expected *lists;
     uint32_t mask;
     LIST_HEAD(, stub_conn) conns;
+    struct event resume; /* listeners that had no descriptor to accept with */
     struct stub_counts counts;
     uint8_t fill[FILL_BLOCK];
     uint8_t in[FILL_BLOCK];
@@ -223,6 +224,14 @@ static void conn_end(struct stub_conn *k, bool reset) {
     observe_origin_ended(k->stub->run, &k->told, false, false);
 }
 
+/* All of the request that there was in the capture. Of a cut one the proxy may hold back the last bytes. */
+static bool request_is_here(const struct stub_conn *k) {
+    const struct plan_exchange *x = exchange_at(k->stub, k->exchange);
+    uint64_t captured = x->request_end - x->head_end;
+
+    return k->request_whole || (x->is_cut && k->body_len + captured / 16 + 64 >= captured);
+}
+
 /* How much of the answer may be sent now, its client and the clock permitting; when more, in *at_ns (monotonic). */
 static uint64_t may_send(const struct stub_conn *k, int64_t *at_ns) {
     const struct stub *s = k->stub;
@@ -234,11 +243,11 @@ static uint64_t may_send(const struct stub_conn *k, int64_t *at_ns) {
     if (x->until_client_ends < may && !s->served[k->exchange].client_ended) may = x->until_client_ends;
     for (uint32_t i = k->part; i < x->n_parts && x->parts[i].off < may; i++) {
         const struct wire_part *p = &x->parts[i];
-        if (!k->request_whole && (x->sent_ns == 0 || p->at_ns >= x->sent_ns))
+        if (!request_is_here(k) && (x->sent_ns == 0 || p->at_ns >= x->sent_ns))
             return p->off > k->sent ? p->off : k->sent;
         if (!o->pace || o->speed == 0) continue;
-        if (p->at_ns <= s->run->at_ns) continue;
-        *at_ns = s->run->now_ns + (int64_t)((double)(p->at_ns - s->run->at_ns) / o->speed);
+        if (p->at_ns <= s->run->schedule.at_ns) continue;
+        *at_ns = s->run->schedule.now_ns + (int64_t)((double)(p->at_ns - s->run->schedule.at_ns) / o->speed);
         return p->off > k->sent ? p->off : k->sent;
     }
     return may;
@@ -305,10 +314,10 @@ static void answer(struct stub_conn *k) {
         return;
     }
     if (at_ns != NEVER) {
-        int64_t ns = at_ns - k->stub->run->now_ns;
+        int64_t ns = at_ns - k->stub->run->schedule.now_ns;
         struct timeval wait = {ns / SEC(1), (suseconds_t)(ns % SEC(1) / 1000 + 1)};
         evtimer_add(&k->timer, &wait);
-    } else if (k->sent >= proper_len(x) && !k->answered && k->request_whole && x->fill_after == 0) {
+    } else if (k->sent >= proper_len(x) && !k->answered && request_is_here(k) && x->fill_after == 0) {
         answer_sent(k);
     }
 }
@@ -343,6 +352,7 @@ static void arrive(struct stub_conn *k) {
 
     h1_begin_body(k->h1, framing, length);
     k->request_whole = framing == FRAMING_NONE || (framing == FRAMING_LENGTH && length == 0);
+    k->body_len = 0;
     k->stub->counts.requests++;
     if (k->exchange != NO_EXCHANGE && k->stub->served[k->exchange].conn == k) {
         k->stub->served[k->exchange].service = SERVICE_OVER;
@@ -383,7 +393,7 @@ static bool take_request(struct stub_conn *k, const uint8_t *data, size_t len) {
         if (between && (step == H1_MORE || step == H1_HEAD))
             keep_head(k, data, used);
         else
-            observe_request_body(k->stub->run, &k->told, data, used);
+            observe_request_body(k->stub->run, &k->told, data, used), k->body_len += used;
         data += used;
         len -= used;
         more = step != H1_MORE;
@@ -421,6 +431,23 @@ static void on_request(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- listeners ---- */
 
+/* No descriptor is left for those that wait: a listener would say so without an end. */
+static void pause_listening(struct stub *s) {
+    struct timeval a_while = {0, 50000};
+
+    s->counts.not_accepted++;
+    for (uint32_t i = 0; i < s->run->plan->n_origins; i++) event_del(&s->listeners[i].event);
+    evtimer_add(&s->resume, &a_while);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg) {
+    struct stub *s = arg;
+
+    (void)fd;
+    (void)what;
+    for (uint32_t i = 0; i < s->run->plan->n_origins; i++) event_add(&s->listeners[i].event, NULL);
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
     struct listener *l = arg;
     struct stub *s = l->stub;
@@ -450,6 +477,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg) {
         LIST_INSERT_HEAD(&s->conns, k, all);
         s->counts.connections++;
     }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_listening(s);
 }
 
 static bool listen_for(struct stub *s, uint32_t origin, char error[256]) {
@@ -488,6 +516,7 @@ struct stub *stub_new(struct run *r, char error[256]) {
     for (uint32_t i = 0; i <= s->mask; i++) s->lists[i].first = s->lists[i].last = NO_EXCHANGE;
     plan_fill(s->fill, sizeof s->fill);
     LIST_INIT(&s->conns);
+    evtimer_assign(&s->resume, r->base, on_resume, s);
     for (uint32_t i = 0; i < p->n_origins; i++) s->listeners[i].fd = -1;
     for (uint32_t i = 0; i < p->n_origins; i++)
         if (!listen_for(s, i, error)) {
@@ -503,6 +532,7 @@ void stub_free(struct stub **sp) {
 
     if (!s) return;
     while ((k = LIST_FIRST(&s->conns))) conn_free(k, false);
+    evtimer_del(&s->resume);
     for (uint32_t i = 0; i < s->run->plan->n_origins; i++) {
         if (s->listeners[i].fd < 0) continue;
         if (s->authorities[i]) event_del(&s->listeners[i].event);

@@ -2,7 +2,8 @@
 """Makes the corpora of the capture fuzz targets from captures: seed_captures.py DIR
 
 link: one packet of each size class and link type; capture: the beginnings of files;
-http_stream and tls_hello: what the two ends of a connection said, in turns."""
+http_stream and tls_hello: what the two ends of a connection said, in turns; replay: the same
+of up to four connections, with their ends."""
 import pathlib
 import struct
 import sys
@@ -31,6 +32,32 @@ def tcp_payload(link, packet):
     return packet[26:30] + packet[header:header + 2], packet[header + 2:header + 4], packet[data:end]
 
 
+def conversations(link, packets):
+    """What up to four connections said, as f_replay reads it: three bytes, then data."""
+    conns, out = {}, b""
+    for packet in packets:
+        got = tcp_payload(link, packet)
+        if not got:
+            continue
+        source, target, payload = got[0][4:], got[1], got[2]
+        flags = packet[14 + (packet[14] & 15) * 4 + 13]
+        key = tuple(sorted((source, target)))
+        if key not in conns and (len(conns) == 4 or not flags & 2):
+            continue
+        number, client = conns.setdefault(key, (len(conns), source))
+        what = number << 5 | (0x80 if source != client else 0)
+        piece, rest = payload[:600], len(payload[600:])
+        if piece:
+            out += struct.pack(">BH", what | 1, len(piece)) + piece
+        if rest:
+            out += struct.pack(">BH", what | 0x10, rest)
+        if flags & 5:
+            out += struct.pack(">BH", what | 0x08 | (0 if flags & 1 else 2), 0)
+        if len(out) > LIMIT:
+            break
+    return out
+
+
 def put(kind, name, data):
     folder = TOP / kind
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +75,8 @@ def main(folder):
         for i, packet in enumerate(packets[:5]):
             if len(packet) < 600 and (link != 1 or path.name.startswith(("early-go-cl3k", "vlan", "304"))):
                 put("link", f"{path.stem}-{i}", struct.pack(">HH", link, 0) + packet)
+        if conversations(link, packets):
+            put("replay", path.stem, conversations(link, packets))
         streams, order = {}, []
         for packet in packets:
             got = tcp_payload(link, packet)

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -229,10 +230,10 @@ def segment(at, source, target, flags, seq, ack, data=b"", window=65535):
 SYN, FIN, RST, PSH, ACK = 2, 1, 4, 8, 16
 
 
-def conversation(*said, client=(1, 40000), server=(2, 80)):
+def conversation(*said, client=(1, 40000), server=(2, 80), begins=0.0):
     """[(who, bytes)], 'c' or 's', as segments; ends as the last item says: "fin", "rst" or "open"."""
     out = [struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101)]
-    seq, at = {"c": 1000, "s": 9000}, 0.0
+    seq, at = {"c": 1000, "s": 9000}, begins
 
     def say(who, flags, data=b""):
         nonlocal at
@@ -350,10 +351,102 @@ def test_what_is_wrong_is_said(arguments, words):
     assert done.returncode == 2 and words in done.stderr and done.stdout == "", (done.stdout, done.stderr)
 
 
-def test_a_proxy_that_is_not_there(tmp_path):
+# -- what goes wrong on the way: one line says so, and the exit code is 1
+
+HEALTHY = os.path.join(ROOT, "tests", "captures", "healthy-go-cl100-c1.pcap")
+
+
+def failed(done, *words):
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and all(w in said[-1] for w in words), (done.returncode, done.stdout[-2000:], done.stderr)
+
+
+def test_a_proxy_that_is_not_there():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % sock.getsockname()[1]
-        done = subprocess.run([CONNLEAK, "replay", os.path.join(ROOT, "tests", "captures", "healthy-go-cl100-c1.pcap"), "--proxy", address,
-                               "--speed", "max"], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 3 and "could not be reached" in done.stdout
+        done = subprocess.run([CONNLEAK, "replay", HEALTHY, "--proxy", address], capture_output=True, text=True, timeout=120, check=False)
+    failed(done, address, "Connection refused")
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+def test_a_proxy_that_dies_meanwhile(tmp_path):
+    """It accepts one connection, reads a request and is gone."""
+    one, two = (conversation(("c", b"GET /%d HTTP/1.1\r\nHost: a.example\r\n\r\n" % i), ("s", b"HTTP/1.1 204 No\r\n\r\n"), "fin",
+                             client=(1, 40000 + i), begins=i) for i in range(2))
+    path = tmp_path / "two.pcap"
+    path.write_bytes(one + two[24:])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+
+        def serve_once():
+            sock = listener.accept()[0]
+            sock.recv(65536)
+            listener.close()
+            sock.close()
+        server = threading.Thread(target=serve_once)
+        server.start()
+        done = subprocess.run([CONNLEAK, "replay", path, "--proxy", address, "--speed", "max"], capture_output=True, text=True, timeout=120, check=False)
+        server.join()
+    failed(done, address, "1 of 2 connections", "Connection refused")
+    assert "could not be reached" in done.stdout  # and the report says what was played
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(proxy, tmp_path, number):
+    """A capture of an hour, of which nobody wants to see the end."""
+    path = tmp_path / "hour.pcap"
+    path.write_bytes(conversation(("c", b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), ("s", b"HTTP/1.1 204 No\r\n\r\n"), "open") +
+                     segment(3600, (1, 40000), (2, 80), ACK | FIN, 1040, 9027))
+    before = proxy.get("/metrics")["downstream"]["requests"]
+    running = subprocess.Popen([CONNLEAK, "replay", path, "--proxy", "%s:%d" % proxy.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: proxy.get("/metrics")["downstream"]["requests"] > before, "the request", timeout=30)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out, err) == (1, "", "connleak replay: interrupted\n")
+
+
+@pytest.mark.parametrize("clients, asking", [(32, True), (70, False)])
+def test_descriptors_that_run_out(proxy, tmp_path, clients, asking):
+    """64 are not enough for 70 clients, nor for 32 whose origins need one each. Nobody waits for ever, and nobody spins."""
+    out = b""
+    for i in range(clients):
+        said = [("c", b"GET /%d HTTP/1.1\r\nHost: a.example\r\n\r\n" % i), ("s", b"HTTP/1.1 200 OK\r\n\r\nx")] if asking else []
+        out += conversation(*said, "open", client=(1, 40000 + i))[24 if i else 0:]
+    path = tmp_path / "many.pcap"
+    path.write_bytes(out)
+    before = os.times()
+    done = subprocess.run(["sh", "-c", 'ulimit -n 64; exec "$0" "$@"', CONNLEAK, "replay", path, "--proxy", "%s:%d" % proxy.address, "--speed", "max"],
+                          capture_output=True, text=True, timeout=300, check=False)
+    failed(done, "no descriptor", "ulimit -n is 64")
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert spent < max(1, (after.elapsed - before.elapsed) / 4)
+
+
+def test_a_full_disk(proxy):
+    for options in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([CONNLEAK, "replay", HEALTHY, "--proxy", "%s:%d" % proxy.address, "--speed", "max", *options],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (1, "connleak replay: stdout: No space left on device\n")
+
+
+def test_the_last_answer_is_waited_for(proxy, tmp_path):
+    """The capture ends in the middle of an answer: the client has its first byte, as captured, before the replay is over."""
+    path = tmp_path / "end.pcap"
+    path.write_bytes(conversation(("c", b"GET /end HTTP/1.1\r\nHost: a.example\r\n\r\n"), ("s", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), "open"))
+    for _ in range(8):
+        assert replay(proxy, str(path), "--speed", "max")["totals"]["same"] == 1
+
+
+def test_an_answer_that_comes_before_the_request_is_sent(proxy, tmp_path):
+    """A client is told 413 after a part of its body, and sends no more of it."""
+    head = b"POST /big HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5000000\r\n\r\n"
+    path = tmp_path / "413.pcap"
+    path.write_bytes(conversation(("c", head + b"x" * 4000), ("c", b"y" * 4000),
+                                  ("s", b"HTTP/1.1 413 Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"), "fin"))
+    for speed in ("max", "1"):
+        said = replay(proxy, str(path), "--speed", speed)
+        assert said["totals"]["same"] == 1, said
+        assert said["connections"][0]["played"]["answers"] == 1
