@@ -431,9 +431,9 @@ def test_a_head_that_trickles_is_cut(daemon):
                 if client.sock.recv(1, socket.MSG_PEEK):
                     break
             except TimeoutError:
-                assert time.monotonic() - begin < 8
+                assert time.monotonic() - begin < 30
         assert client.response().status == 408
-    assert time.monotonic() - begin > 4
+    assert time.monotonic() - begin >= 5
 
 
 def test_no_descriptor_left_and_still_an_answer(daemon, serve):

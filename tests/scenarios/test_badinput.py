@@ -299,7 +299,7 @@ def test_one_byte_at_a_time_is_cut(daemon, serve):
         except (BrokenPipeError, ConnectionResetError):
             break
     took = time.monotonic() - begun
-    assert 0.25 < took < 2, took
+    assert 0.3 <= took < 8, took   # 10 s is the default, and byte by byte it would take 50
     assert answered == b"" or answered.startswith(b"HTTP/1.1 408 "), answered
     assert not origin.conns
 
@@ -308,10 +308,10 @@ def test_a_slow_head_is_no_slower_behind_a_request(daemon, serve):
     proxy, origin = daemon(settings={"proxy.header_timeout": "300ms"}), serve(always(FIVE))
     client = proxy.client().ask(origin.url())
     assert client.response().body == b"hello"
-    client.send("GET ")
     begun = time.monotonic()
+    client.send("GET ")
     client.wait_end()
-    assert 0.2 < time.monotonic() - begun < 2
+    assert 0.3 <= time.monotonic() - begun < 8
     assert origin.total_requests() == 1
 
 

@@ -123,10 +123,10 @@ class World:
     def wait_arrivals(self, n):
         until(lambda: self.arrivals() >= n, lambda: f"{n} requests at the origins; {self.arrivals()} came: {self.views()}")
 
-    def rest(self):
-        """Until nothing has changed at the origins for a while."""
+    def rest(self, pause):
+        """Until nothing has changed at the origins for so long."""
         seen, since, begun = None, time.monotonic(), time.monotonic()
-        while time.monotonic() - since < REST:
+        while time.monotonic() - since < pause:
             now = self.views()
             # An end by the origin that is not answered yet is no rest, unless it stays so.
             owed = any(shape.endswith("s") for view in now for shape, _ in view) or self.subject.busy()
@@ -352,7 +352,7 @@ class CloseIdle:
 
     def run(self, world):
         world.subject.close_idle()
-        time.sleep(0.03)   # a signal tells nobody that it has been acted on
+        world.subject.wait_signal()
 
 
 class Refused:
@@ -389,9 +389,9 @@ class Scenario:
             self.pool["read_buffer_size"] = r.choice([1024, 2048, 8192, 16384])
         if r.random() < 0.2:
             self.pool["max_response_header_bytes"] = r.choice([1024, 2000, 6000])
-        self.pool["expect_continue_timeout"] = r.choice(["100ms", "10s"])
+        self.pool["expect_continue_timeout"] = r.choice(["100ms", "1h"])
         if r.random() < 0.15:
-            self.pool["response_header_timeout"] = "250ms"
+            self.pool["response_header_timeout"] = "2s"
         kinds = [(self.one, 30), (self.stale, 12), (self.burst, 14), (self.leave, 10), (self.broken, 12), (self.junk, 10),
                  (self.idle_event, 8), (self.pipelined, 4), (self.expect, 5), (self.stuck, 3), (self.close_idle, 3),
                  (self.refused, 1), (self.upgrade, 3), (self.silent, 3), (self.interim, 4)]
@@ -578,7 +578,7 @@ class Scenario:
             stage = [("send", head("HTTP/1.1 100 Continue")), ("body",), ("send", self.final("POST", size=3, close=False)[0])]
             stage[2] = ("send", head("HTTP/1.1 200 OK", "Content-Length: 0", "X-Origin: 1"))
         elif kind == "silent":
-            if self.pool["expect_continue_timeout"] == "10s":
+            if self.pool["expect_continue_timeout"] == "1h":
                 return self.one()
             stage = [("body",), ("send", head("HTTP/1.1 200 OK", "Content-Length: 0", "X-Origin: 1"))]
         else:
@@ -586,7 +586,7 @@ class Scenario:
             stage = [("send", head(f"HTTP/1.1 {status}", "Content-Length: 0", "X-Origin: 1"))]
             # Too large for Go's server to wait for it (test_vectors.py, uploads); it goes only where 100 came.
             return One(self.exchange([stage], method="POST", body=b"b" * LARGE, fields=["Expect: 100-continue"])) \
-                if self.pool["expect_continue_timeout"] == "10s" else self.one()
+                if self.pool["expect_continue_timeout"] == "1h" else self.one()
         return One(self.exchange([stage], method="POST", body=b"b" * 3000, fields=["Expect: 100-continue"]))
 
     def stuck(self):
@@ -622,7 +622,7 @@ class Scenario:
         return Refused()
 
 
-def run_go(seed):
+def run_go(seed, rest=REST):
     """What the origins saw after each step, and what the clients could tell at the end."""
     scenario = Scenario(seed)
     world = World(scenario, "go")
@@ -630,7 +630,7 @@ def run_go(seed):
         seen = []
         for step in scenario.steps:
             step.run(world)
-            seen.append(world.rest())
+            seen.append(world.rest(rest))
         return seen, world.results
     finally:
         world.close()
@@ -661,4 +661,11 @@ def test_random_scenario(seed):
         again, results_again = run_go(seed)
         assert again == expected and results_again == results, Scenario(seed)
         return
-    run_connleakd(seed, expected, results)
+    try:
+        run_connleakd(seed, expected, results)
+    except AssertionError:
+        # Had Go come to its rest after each step, on a machine as busy as this? Looked at for longer, it may show more.
+        later = run_go(seed, rest=10 * REST)
+        if later == (expected, results):
+            raise
+        run_connleakd(seed, *later)

@@ -305,7 +305,7 @@ def test_the_rest_of_an_answered_request_may_not_take_for_ever(daemon, serve):
         conn.read_head()
         conn.send(FIVE)
     origin = serve(early)
-    proxy = daemon(settings={"proxy.client_idle_timeout": "200ms"})
+    proxy = daemon(settings={"proxy.client_idle_timeout": "1s"})
     client = proxy.client()
     client.send(head(f"POST {origin.url('/a')} HTTP/1.1", f"Host: {origin.authority}", "Content-Length: 1000") + b"12345")
     assert client.response().body == b"hello"

@@ -61,6 +61,8 @@ def test_many_clients_through_nginx(daemon, tmp_path, size):
             rounds.append((proxy.rss(), proxy.fds()))
         if not sanitized():      # AddressSanitizer keeps what was freed
             assert rounds[1][0] <= rounds[0][0] * 1.1 + (1 << 20), rounds
+        # Dials that nobody waited for any more may still be under way.
+        until(lambda: (p := proxy.get("/metrics")["pool"])["open"] == p["idle"], lambda: proxy.get("/metrics")["pool"])
         metrics = proxy.get("/metrics")
         assert metrics["upstream"]["requests"] == metrics["upstream"]["responses"] == 1 + 2 * clients * each
         assert metrics["upstream"]["dial_errors"] == metrics["upstream"]["early_body_closes"] == 0
@@ -120,10 +122,11 @@ def test_twenty_thousand_connections_at_1024_descriptors(daemon, serve):
     keeper = proxy.client()
     assert keeper.ask(origin.url("/fast")).response().body == b"hello"
     # Fill it up with clients that say nothing, until one is turned away.
-    idle, refused = [], 0
+    idle, refused, begun = [], 0, len(working) + 1
     while len(idle) < 2000 and not refused:
         batch = [proxy.client() for _ in range(100)]
-        time.sleep(0.05)
+        begun += len(batch)
+        until(lambda: sum(proxy.get("/metrics")["downstream"][n] for n in ("accepted", "rejected")) >= begun, "all of them to be seen")
         for client in batch:
             client.sock.setblocking(False)
             try:
@@ -139,7 +142,7 @@ def test_twenty_thousand_connections_at_1024_descriptors(daemon, serve):
     seen = attempts(proxy.address, head(f"GET {origin.url('/fast')} HTTP/1.1", f"Host: {origin.authority}"), 20_000)
     took = time.monotonic() - begun
     assert proxy.alive() and sum(seen.values()) == 20_000 and seen.get("503", 0) > 15_000, seen
-    assert took < 60, took
+    assert took < 200, took
     assert proxy.fds() < 1024
     # Those it has are served all the while, on descriptors that they have already.
     assert keeper.ask(origin.url("/fast")).response().body == b"hello"
@@ -176,9 +179,9 @@ def test_no_descriptors_at_all(daemon, serve):
         sock.settimeout(DEADLINE)
         sock.connect(proxy.address)
         waiting.append(sock)
-    used = cpu(proxy.pid)
+    used, since = cpu(proxy.pid), time.monotonic()
     time.sleep(0.7)
-    assert cpu(proxy.pid) - used < 0.35, "it spins on accept()"
+    assert cpu(proxy.pid) - used < 0.5 * (time.monotonic() - since), "it spins on accept()"
     assert keeper.ask(origin.url()).response().body == b"hello"      # nothing new is needed for this
     assert proxy.alive()
     resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (soft, hard))
@@ -316,7 +319,7 @@ def test_chaos(daemon, serve, seed):
     def still_open():
         return [r for r in proxy.ledger() if r["state"] != "closed"]
     until(lambda: proxy.get("/metrics")["downstream"]["open"] == 0, lambda: f"all clients to be gone: {still_open()}")
-    until(lambda: proxy.get("/metrics")["pool"]["active"] == 0, lambda: f"nothing to be active: {still_open()}")
+    until(lambda: (p := proxy.get("/metrics")["pool"])["active"] == p["dialing"] == 0, lambda: f"nothing to be active: {still_open()}")
     pool = proxy.get("/metrics")["pool"]
     assert pool["dialing"] == pool["waiting"] == 0 and pool["open"] == pool["idle"] <= 5, pool
     proxy.close_idle()

@@ -20,7 +20,7 @@ from rig import sockets
 from rig.client import Background, Client
 from rig.origin import Gone, always, answer, by_path, chunk, chunked, head
 from rig.subject import free_port
-from rig.wait import DEADLINE, Gate, until
+from rig.wait import DEADLINE, Gate, shortest, until
 
 FIVE = answer(b"hello")
 BIG = 24 << 20
@@ -285,14 +285,17 @@ def test_a_client_that_pipelines_and_half_closes_its_side_late(daemon, serve):
 
 
 def test_client_idle_timeout(daemon, serve):
-    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "200ms"}), serve(always(FIVE))
-    silent = proxy.client()
-    used = proxy.client()
-    ok(used.ask(origin.url()).response())
-    begun = time.monotonic()
-    assert silent.wait_end() == "F" and used.wait_end() == "F"
-    assert 0.1 < time.monotonic() - begun < 2
-    origin.settle("1-")
+    def run():
+        begun = time.monotonic()
+        used, silent = proxy.client(), proxy.client()
+        ok(used.ask(origin.url()).response())
+        assert silent.wait_end() == "F" and used.wait_end() == "F"
+        took = time.monotonic() - begun
+        assert took >= 0.5
+        return took
+    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "500ms"}), serve(always(FIVE))
+    shortest(run, below=2)
+    assert len(origin.conns) == 1 and origin.conns[0].is_open
 
 
 def test_a_client_that_takes_nothing_is_left_alone(daemon, serve):
@@ -301,20 +304,20 @@ def test_a_client_that_takes_nothing_is_left_alone(daemon, serve):
         conn.read_request()
         conn.send(head("HTTP/1.1 200 OK", f"Content-Length: {BIG}"))
         conn.send_forever(b"x" * 65536)
-    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "200ms"}), serve(script)
+    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "500ms"}), serve(script)
     client = proxy.client(rcvbuf=4096)
     client.ask(origin.url())
     client.read_head()
-    time.sleep(0.6)
+    time.sleep(1)
     assert proxy.get("/metrics")["downstream"]["open"] == 1
 
 
 def test_an_idle_timeout_does_not_cut_a_slow_origin(daemon, serve):
     def script(conn):
         conn.read_request()
-        time.sleep(0.6)
+        time.sleep(1)
         conn.send(FIVE)
-    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "200ms"}), serve(script)
+    proxy, origin = daemon(settings={"proxy.client_idle_timeout": "500ms"}), serve(script)
     ok(proxy.fetch(origin.url()))
 
 
@@ -480,7 +483,7 @@ def test_dial_timeout(daemon, serve):
     origin.hold_dials()
     begun = time.monotonic()
     problem(proxy.fetch(origin.url()), 504, "connection_timeout")
-    assert 0.15 < time.monotonic() - begun < 1.5
+    assert 0.2 <= time.monotonic() - begun < 20   # 30 s is the default
     origin.wait_dialing(0)
 
 
@@ -826,7 +829,7 @@ def test_drain(ending, serve, number):
     def slow(conn, _request):
         gate.wait()
         conn.send(FIVE)
-    proxy = ending(settings={"proxy.drain_quiet": "300ms", "proxy.drain_timeout": "20s"})
+    proxy = ending(settings={"proxy.drain_quiet": "300ms", "proxy.drain_timeout": "1h"})
     origin = serve(by_path(slow=slow, fast=FIVE))
     running = proxy.client().ask(origin.url("/slow"))
     origin.wait_requests(1)
@@ -837,11 +840,11 @@ def test_drain(ending, serve, number):
     response = ok(proxy.fetch(origin.url("/fast")))   # on a new connection
     assert not any("close" in value.lower() for value in response.values("Connection"))
     assert proxy.alive()
+    begun = time.monotonic()
     gate.open()
     ok(running.response())
-    begun = time.monotonic()
     assert wait_exit(proxy) == 0
-    assert time.monotonic() - begun > 0.2
+    assert time.monotonic() - begun >= 0.3
     origin.settle("1F", "1F", ordered=False)
 
 
@@ -850,17 +853,17 @@ def test_drain_timeout(ending, serve):
     origin = serve(lambda conn: conn.read_request())
     client = proxy.client().ask(origin.url())
     origin.wait_requests(1)
-    proxy.signal(signal.SIGTERM)
     begun = time.monotonic()
+    proxy.signal(signal.SIGTERM)
     assert wait_exit(proxy) == 0
-    assert 0.3 < time.monotonic() - begun < 3
+    assert 0.4 <= time.monotonic() - begun < 20   # 30 s is the default
     assert not client.response().complete or client.response().status >= 500
     origin.settle("1F")
 
 
 def test_second_sigterm_ends_at_once_and_loses_no_record(ending, serve, tmp_path):
     path = tmp_path / "ledger.jsonl"
-    proxy = ending(settings={"proxy.drain_quiet": "60s", "proxy.drain_timeout": "60s", "ledger.file": path})
+    proxy = ending(settings={"proxy.drain_quiet": "1h", "proxy.drain_timeout": "1h", "ledger.file": path})
     origin = serve(by_path(fast=FIVE, never=lambda conn, _request: conn.drain()))
     ok(proxy.fetch(origin.url("/fast")))
     client = proxy.client().ask(origin.url("/never"))
@@ -942,14 +945,11 @@ def test_sighup(daemon, serve, tmp_path):
     keeper = proxy.client().ask(origin.url())
     ok(keeper.response())
     conf.write_text("[pool]\nmax_idle_conns_per_host = nonsense\n")
-    lines = len(proxy.err)
     proxy.signal(signal.SIGHUP)
-    until(lambda: len(proxy.err) > lines, "a line that says so")
     until(lambda: "max_idle_conns_per_host" in proxy.log(), "the name of what is wrong")
     conf.write_text("[pool]\nmax_idle_conns_per_host = 5\n")
-    lines = len(proxy.err)
     proxy.signal(signal.SIGHUP)
-    until(lambda: len(proxy.err) > lines, "a line that says so")
+    until(lambda: "max_idle_conns_per_host: 1 -> 5" in proxy.log(), proxy.log)
     seen = origin.total_requests()
     gate._event.clear()
     burst(4, seen)

@@ -107,11 +107,13 @@ def closed_record(proxy, n=0):
 # -- what holds for plain connections holds here: vectors, with both subjects
 
 def test_T141_reuse_and_idle_timeout(start, serve, certs):
-    proxy = start(upstream_ca=certs.path("ca.pem"), idle_conn_timeout="300ms")
-    origin = serve(always(FIVE), tls=certs.context())
-    for _ in range(3):
-        ok(proxy.fetch(origin.url(host="localhost")))
-    origin.settle("3-", hold=0)
+    proxy = start(upstream_ca=certs.path("ca.pem"), idle_conn_timeout="500ms")
+    for _ in range(20):
+        origin, begun = serve(always(FIVE), tls=certs.context()), time.monotonic()
+        for _ in range(3):
+            ok(proxy.fetch(origin.url(host="localhost")))
+        if time.monotonic() - begun < 0.45:   # else the machine was too busy to use it again in time
+            break
     origin.settle("3F")
 
 
@@ -299,7 +301,7 @@ def test_the_handshakes_timeout(daemon, serve, certs):
     proxy, origin = daemon(upstream_ca=certs.path("ca.pem"), tls_handshake_timeout="150ms"), serve(lambda conn: None)
     begun = time.monotonic()
     problem(proxy.fetch(f"https://localhost:{origin.port}/"), 504)
-    assert 0.1 < time.monotonic() - begun < 1.5
+    assert 0.15 <= time.monotonic() - begun < 8   # 10 s is the default
     origin.settle("0F")
     assert closed_record(proxy)["close"]["reason"] == "tls_error"
 
@@ -321,7 +323,7 @@ def test_close_notify_fin_and_rst_are_told_apart(daemon, serve, certs):
         gates[conn.index].wait()
         if conn.index == 0:
             conn.own_end = "S"
-            conn.sock.settimeout(1)
+            conn.sock.settimeout(DEADLINE)
             try:
                 conn.sock.unwrap()
             except (OSError, ssl.SSLError):

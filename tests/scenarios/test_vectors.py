@@ -32,7 +32,7 @@ import pytest
 from rig import books, sockets
 from rig.client import Background, Response
 from rig.origin import Gone, always, answer, by_path, chunk, chunked, connections, head, in_turn
-from rig.wait import DEADLINE, Gate, until
+from rig.wait import DEADLINE, Gate, shortest, until
 
 FIVE = answer(b"hello")
 BIG = 24 << 20          # more than the kernel takes on both sides of a proxy
@@ -673,21 +673,33 @@ def test_T68_T69_T70_T71_an_idle_connection(start, serve, vector, what, shape):
 
 
 def test_T73_idle_timeout(start, serve):
-    proxy, origin = start(idle_conn_timeout="100ms"), serve(always(FIVE))
-    x(1, proxy, origin.url())
-    idle_since = time.monotonic()
-    origin.settle("1F")
-    assert 0.08 < origin.conns[0].ended_at - idle_since < 0.6
+    def run():
+        origin, begun = serve(always(FIVE)), time.monotonic()
+        x(1, proxy, origin.url())
+        origin.settle("1F")
+        took = origin.conns[0].ended_at - begun
+        assert took >= 0.1
+        return took
+    proxy = start(idle_conn_timeout="100ms")
+    shortest(run, below=0.6)
 
 
 def test_T74_each_use_begins_the_idle_timeout_anew(start, serve):
-    proxy, origin = start(idle_conn_timeout="300ms"), serve(always(FIVE))
-    for n in range(4):
-        x(1, proxy, origin.url())
-        if n < 3:
-            time.sleep(0.15)
-    origin.settle("4-", hold=0)
+    def longest_pause():
+        """Sends four requests; the longest time from one to the next, at least."""
+        for n in range(4):
+            at.append(time.monotonic())
+            x(1, proxy, origin.url())
+            if n < 3:
+                time.sleep(0.25)
+        return max(later - earlier for earlier, later in zip(at, at[1:]))
+    proxy = start(idle_conn_timeout="600ms")
+    for _ in range(20):
+        origin, at = serve(always(FIVE)), []
+        if longest_pause() < 0.55:   # else the machine was too busy to use it in time
+            break
     origin.settle("4F")
+    assert origin.conns[0].ended_at - at[0] > 0.6 + 3 * 0.25
 
 
 def test_T76_an_answer_before_the_request(start, serve):
@@ -867,21 +879,19 @@ def test_T86_one_after_another(start, serve):
 
 
 def test_T87_a_failed_dial_passes_its_permission_on(start, serve):
-    proxy, origin = start(max_conns_per_host=1, dial_timeout="300ms"), serve(always(FIVE))
+    proxy, origin = start(max_conns_per_host=1, dial_timeout="1s"), serve(always(FIVE))
     origin.hold_dials()
     first = proxy.client().ask(origin.url())
     origin.wait_dialing(1)
     second = queue_up(proxy, origin, 1)[0] if proxy.name == "go" else proxy.client().ask(origin.url())
     response = first.response()
     assert response.status in (502, 504), response
-    origin.wait_dialing(1)
-    origin.close_listener()
-    assert second.response().status in (502, 504)
+    assert second.response().status in (502, 504)   # it has dialed: nothing else ends its wait
     origin.settle()
 
 
 def test_T87_the_next_dial_succeeds(start, serve):
-    proxy, origin = start(max_conns_per_host=1, dial_timeout="1500ms"), serve(always(FIVE))
+    proxy, origin = start(max_conns_per_host=1, dial_timeout="3500ms"), serve(always(FIVE))
     origin.hold_dials()
     first = proxy.client().ask(origin.url())
     origin.wait_dialing(1)
@@ -958,23 +968,10 @@ def test_T91_close_idle_connections_during_a_dial(start, serve):
     client = proxy.client().ask(origin.url())
     origin.wait_dialing(1)
     proxy.close_idle()
-    wait_signal(proxy)
+    proxy.wait_signal()
     origin.release_dials()
     ok(client.response())
     origin.settle("1F")
-
-
-def wait_signal(proxy):
-    """Until the proxy has acted on a signal: later than any request sent before it. Nothing else tells."""
-    with open(f"/proc/{proxy.pid}/status", encoding="ascii") as status:
-        assert status
-    until(lambda: not pending_signals(proxy.pid), "signals to be delivered")
-    time.sleep(0.02)
-
-
-def pending_signals(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return any(int(line.split()[1], 16) for line in status if line.startswith(("SigPnd", "ShdPnd")))
 
 
 def test_T92_close_idle_connections_while_one_waits(start, serve):
@@ -983,7 +980,7 @@ def test_T92_close_idle_connections_while_one_waits(start, serve):
     first = concurrent(proxy, origin, 1)[0]
     second = queue_up(proxy, origin, 1)[0]
     proxy.close_idle()
-    wait_signal(proxy)
+    proxy.wait_signal()
     gate.open()
     ok(first.response())
     ok(second.response())
@@ -1237,12 +1234,13 @@ def upload_head(url, length, *fields):
 
 
 def early_answer(data):
-    """A script: answer when five bytes of the body are there."""
+    """A script: answer when five bytes of the body are there. And when it did so, in a list."""
     def script(conn):
         request = conn.read_head()
         conn.read_exactly(5)
+        at = time.monotonic()
         conn.send(data)
-        answered.append(time.monotonic())
+        answered.append(at)
         conn.wait_read()
         request.body = conn.read_exactly(LARGE)
         always(FIVE)(conn)
@@ -1282,11 +1280,17 @@ def test_T116_a_bodyless_answer_while_the_upload_is_stuck(start, serve):
 
 
 def test_T117_an_upload_that_ends_soon_after_the_answer(start, serve):
-    answered, script = early_answer(FIVE)
-    proxy, origin = start(), serve(script)
-    client = stuck_upload(proxy, origin, answered)
-    client.send(b"e" * LARGE)
-    until(lambda: origin.conns[0].requests[0].body or not origin.conns[0].is_open, "the rest of the upload")
+    proxy = start()
+    for _ in range(20):
+        answered, script = early_answer(FIVE)
+        origin = serve(script)
+        client = stuck_upload(proxy, origin, answered)
+        client.send(b"e" * LARGE)
+        conn = until(lambda: origin.conns and origin.conns[0], "the connection")
+        until(lambda: conn.requests[0].body or not conn.is_open, "the rest of the upload, or the end of its time")
+        if conn.requests[0].body:
+            break
+        assert conn.ended_at - answered[0] >= 0.05   # too busy a machine for all of it within R48's 50 ms
     origin.settle("1-")
     x(1, proxy, origin.url())
     origin.settle("2-")
@@ -1373,7 +1377,7 @@ def test_T122_100_continue(start, serve):
             conn.send(head("HTTP/1.1 100 Continue"))
             assert conn.read_body(request) == b"abcde"
             conn.send(FIVE)
-    proxy, origin = start(expect_continue_timeout="1s"), serve(script)
+    proxy, origin = start(expect_continue_timeout="1h"), serve(script)
     for _ in range(2):
         ok(send_when_told(expecting(proxy.client(), origin.url())))
     origin.settle("2-")
@@ -1381,6 +1385,7 @@ def test_T122_100_continue(start, serve):
 
 @pytest.mark.parametrize("timeout,least,most", [("150ms", 0.12, 1.0), ("0", 0, 0.12)])
 def test_T122_no_100_ever_comes(start, serve, timeout, least, most):
+    """From the head to the body. A busy machine may notice either late: some of the times are right."""
     took = []
 
     def script(conn):
@@ -1391,13 +1396,13 @@ def test_T122_no_100_ever_comes(start, serve, timeout, least, most):
             took.append(time.monotonic() - begun)
             conn.send(FIVE)
     proxy, origin = start(expect_continue_timeout=timeout), serve(script)
-    for _ in range(2):
+    while len([t for t in took if least <= t <= most]) < 2:
+        assert len(took) < 20, took
         client = expecting(proxy.client(), origin.url())
         client.send(b"abcde")
         response = client.response("POST")
         ok(response)
-    origin.settle("2-")
-    assert all(least <= t <= most for t in took), took
+    origin.settle(f"{len(took)}-")
 
 
 def test_T123_417_without_the_body(start, serve):
@@ -1405,7 +1410,7 @@ def test_T123_417_without_the_body(start, serve):
         while True:
             request = conn.read_head()
             conn.send(answer(b"", status="417 Expectation Failed") if request.method == "POST" else FIVE)
-    proxy, origin = start(expect_continue_timeout="5s"), serve(script)
+    proxy, origin = start(expect_continue_timeout="1h"), serve(script)
     for _ in range(2):
         response = send_when_told(expecting(proxy.client(), origin.url(), length=LARGE))
         assert response.status == 417, response
@@ -1414,39 +1419,47 @@ def test_T123_417_without_the_body(start, serve):
 
 
 def test_T124a_response_header_timeout(start, serve):
-    proxy, origin = start(response_header_timeout="100ms"), serve(lambda conn: conn.read_request())
-    response = proxy.fetch(origin.url())
-    assert response.status in (502, 504), response
-    origin.settle("1F")
-    assert 0.08 < origin.conns[0].ended_at - origin.conns[0].requests[0].at < 1
+    def run():
+        origin, begun = serve(lambda conn: conn.read_request()), time.monotonic()
+        response = proxy.fetch(origin.url())
+        assert response.status in (502, 504), response
+        origin.settle("1F")
+        took = origin.conns[0].ended_at - begun
+        assert took >= 0.1
+        return took
+    proxy = start(response_header_timeout="100ms")
+    shortest(run, below=1)
 
 
 def test_T124b_it_does_not_cover_the_body(start, serve):
     def script(conn):
         conn.read_request()
         conn.send(answer(b"", length=5))
-        time.sleep(0.2)
+        time.sleep(0.5)
         conn.send(b"hello")
-    proxy, origin = start(response_header_timeout="100ms"), serve(script)
-    x(1, proxy, origin.url())
+    proxy = start(response_header_timeout="300ms")
+    for _ in range(20):
+        origin = serve(script)
+        response = proxy.fetch(origin.url())
+        if response.status == 200:   # else the machine was too busy for the head
+            break
+    ok(response)
     origin.settle("1-")
 
 
 def test_T124c_it_begins_when_the_upload_has_ended(start, serve):
     def script(conn):
-        request = conn.read_head()
-        conn.read_body(request)
-        request.at = time.monotonic()
+        conn.read_body(conn.read_head())
     proxy, origin = start(response_header_timeout="100ms"), serve(script)
     client = proxy.client()
     client.send(upload_head(origin.url(), 10) + b"begin")
     origin.wait_requests(1)
     origin.settle("1-", hold=0.25)
+    begun = time.monotonic()
     client.send(b"ended")
     assert client.response("POST").status in (502, 504)
     origin.settle("1F")
-    conn = origin.conns[0]
-    assert conn.ended_at - conn.requests[0].at > 0.08
+    assert origin.conns[0].ended_at - begun >= 0.1
 
 
 HINTS = head("HTTP/1.1 103 Early Hints", "Link: </style.css>")
@@ -1469,13 +1482,17 @@ def test_T125c_interim_answers_do_not_restart_the_timeout(start, serve):
     def script(conn):
         conn.read_request()
         for _ in range(4):
+            time.sleep(0.15)
             conn.send(HINTS)
-            time.sleep(0.06)
-    proxy, origin = start(response_header_timeout="150ms"), serve(script)
-    assert proxy.fetch(origin.url()).status in (502, 504)
-    conn = origin.conns[0]
-    assert conn.ended.wait(DEADLINE)
-    assert conn.ended_at - conn.requests[0].at < 0.6
+
+    def run():
+        """With a timeout begun anew it would take four pauses and the timeout."""
+        origin, begun = serve(script), time.monotonic()
+        assert proxy.fetch(origin.url()).status in (502, 504)
+        assert origin.conns[0].ended.wait(DEADLINE)
+        return origin.conns[0].ended_at - begun
+    proxy = start(response_header_timeout="200ms")
+    shortest(run, below=0.6)
 
 
 def test_T126_upgraded_bytes_both_ways(start, serve):
@@ -1497,11 +1514,16 @@ def test_T126_upgraded_bytes_both_ways(start, serve):
 
 def test_T127_an_upgraded_connection_has_no_timeout(start, serve):
     script = by_path(up=switching(), five=FIVE)
-    proxy, origin = start(idle_conn_timeout="50ms", response_header_timeout="50ms"), serve(script)
-    client = upgrade(proxy.client(), origin.url("/up"))
-    assert client.response().status == 101
+    proxy = start(idle_conn_timeout="200ms", response_header_timeout="200ms")
+    for _ in range(20):
+        origin = serve(script)
+        client = upgrade(proxy.client(), origin.url("/up"))
+        response = client.response()
+        if response.status == 101:   # else the machine was too busy for the head
+            break
+    assert response.status == 101
     proxy.close_idle()
-    origin.settle("1-", hold=0.15)
+    origin.settle("1-", hold=0.4)
     client.close()
 
 

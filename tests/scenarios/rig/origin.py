@@ -241,7 +241,7 @@ class Origin:
         self.listener.bind((host, 0))
         self.listener.listen(backlog)
         self.host, self.port = host, self.listener.getsockname()[1]
-        self._accepting = Gate("accept")
+        self._accepting, self._in_accept = Gate("accept"), False
         self._stopped = False
         self._fillers, self._filler_ports = [], set()
         self._accepting.open()
@@ -262,19 +262,18 @@ class Origin:
 
     def hold_dials(self):
         """From now on a dial hangs: the listener's queue is full, and the kernel drops its SYNs."""
-        self._accepting = Gate("accept")
+        with self._lock:
+            self._accepting = Gate("accept")
         self.listener.listen(0)
-        for last in (False, True):  # one for the accept() under way, one to fill the queue
-            filler = socket.socket()
-            filler.settimeout(2 if last else None)
-            filler.bind((self.host, 0))
-            self._filler_ports.add(filler.getsockname()[1])
-            try:
+        # The accept() that may be under way takes whoever comes first; then one fills the queue.
+        while not sockets.backlog(self.port) or self._in_accept:
+            if not sockets.backlog(self.port):
+                filler = socket.socket()
+                filler.bind((self.host, 0))
+                self._filler_ports.add(filler.getsockname()[1])
                 filler.connect((self.host, self.port))
-            except TimeoutError:  # there was no accept() under way: the first one fills it
-                filler.close()
-                return
-            self._fillers.append(filler)
+                self._fillers.append(filler)
+            until(lambda: not self._in_accept, "the accept() under way to end")
 
     def wait_dialing(self, n=1):
         """Until n dials hang."""
@@ -297,8 +296,15 @@ class Origin:
     def _accept_loop(self):
         while not self._stopped:
             try:
-                self._accepting.wait()
-                sock, peer = self.listener.accept()
+                self._accepting.wait(None)
+                with self._lock:
+                    if not self._accepting.is_open():
+                        continue
+                    self._in_accept = True
+                try:
+                    sock, peer = self.listener.accept()
+                finally:
+                    self._in_accept = False
             except OSError:
                 return
             if peer[1] in self._filler_ports:

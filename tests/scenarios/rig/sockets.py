@@ -7,7 +7,7 @@ import termios
 
 from .wait import until
 
-ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT = "01", "02", "04", "05", "06", "07", "08"
+ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LISTEN = "01", "02", "04", "05", "06", "07", "08", "0A"
 
 
 def _rows():
@@ -26,6 +26,11 @@ def row(local_port, remote_port):
             unsent, unread = field[4].split(":")
             return field[3], int(unsent, 16), int(unread, 16)
     return None
+
+
+def backlog(port):
+    """How many connections wait to be accepted at 127.0.0.x:port, or anywhere at it."""
+    return sum(int(field[4].split(":")[1], 16) for field in _rows() if field[1].endswith(f":{port:04X}") and field[3] == LISTEN)
 
 
 def states_to(remote_port):

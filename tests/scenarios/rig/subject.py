@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -88,8 +89,26 @@ class Subject:
             return int(statm.read().split()[1]) * 4096
 
     def wait_waiting(self, n):
-        """Until n requests wait for a connection. Nothing of Go's shows this but time."""
+        """Until n requests wait for a connection. Nothing of Go's shows this but time, and that it has nothing to do."""
         time.sleep(0.03)
+        self.wait_idle()
+
+    def wait_idle(self):
+        """Until it has nothing to do, several times in a row."""
+        idle = 0
+        while idle < 3:
+            idle = 0 if self.busy() else idle + 1
+            time.sleep(0.002)
+
+    def wait_signal(self):
+        """Until it has acted on the signals that it got."""
+        until(lambda: not self._pending_signals(), "signals to be delivered")
+        time.sleep(0.02)
+        self.wait_idle()
+
+    def _pending_signals(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return any(int(line.split()[1], 16) for line in status if line.startswith(("SigPnd", "ShdPnd")))
 
     def busy(self):
         """Does one of its threads run, or wait for a processor?"""
@@ -172,6 +191,10 @@ class Connleakd(Subject):
         with opener.open(f"http://127.0.0.1:{self.admin[1]}{path}", timeout=timeout) as reply:
             return json.loads(reply.read())
 
+    def wait_signal(self):
+        until(lambda: not self._pending_signals(), "signals to be delivered")
+        self.get("/healthz")   # its connection is accepted in one round of the loop and answered in a later one
+
     def wait_waiting(self, n):
         until(lambda: self.get("/metrics")["pool"]["waiting"] == n,
               lambda: f"{n} waiting requests: {self.get('/metrics')['pool']}")
@@ -216,7 +239,15 @@ def chosen():
     return os.environ.get("CONNLEAK_SUBJECT", "connleakd")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(given=set()):   # pylint: disable=dangerous-default-value
+    """A port that nobody has, and that the kernel gives to nobody who leaves the choice to it; never the same again."""
+    while True:
+        port = random.randrange(15000, 30000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given:
+            given.add(port)
+            return port

@@ -18,6 +18,16 @@ def until(fact, what, timeout=DEADLINE, pause=0.002):
         time.sleep(pause)
 
 
+def shortest(run, below, times=20):
+    """Runs run() until the seconds that it returns are below that, and returns the least. A busy machine only ever adds to
+    how long something takes, so one run that was quick enough shows what the program itself would do."""
+    least = run()
+    while least >= below and times > 1:
+        least, times = min(least, run()), times - 1
+    assert least < below, f"the shortest of all took {least:.3f} s"
+    return least
+
+
 class Gate:
     """An event that fails the test, rather than hang it, when it never opens."""
 
