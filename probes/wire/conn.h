@@ -105,6 +105,9 @@ struct dir {
     uint32_t again; /* segments whose bytes had all been sent before */
     uint32_t retransmits, duplicates, out_of_order, conflicts, keepalives, gaps, zero_windows;
     uint16_t rsts, bad_rsts;
+    uint32_t rst_seq; /* of its first RST */
+    bool rst_bare;    /* which had no ACK */
+    bool base_acked;  /* base_seq is what the other end acknowledged */
     uint8_t record_header[5];
 };
 
@@ -170,6 +173,7 @@ struct conn {
     bool request_close, response_close, proxy_form, tunnelled;
     bool bare_lf;       /* a head had lines that end with LF alone */
     bool upload_cut;    /* a request body was under way at the first FIN or RST */
+    bool request_gap;   /* requests may have been lost since the last that was seen */
     bool expects;       /* the request under way waits for 100 Continue before its body */
     uint8_t n_interim;  /* 1xx since the last final answer */
     int64_t interim_ns; /* the first of them */

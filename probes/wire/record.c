@@ -46,6 +46,21 @@ static bool had_nothing(const struct conn *c) {
     return client_dir(c)->close_had == 0 && !(server_dir(c)->flags & DIR_LATE);
 }
 
+/* Its RST stands behind a byte that is not in the capture: most likely the FIN, which counts as one. */
+static bool fin_is_missing(const struct dir *d) {
+    return d->rst_packet && d->fin_off == NO_OFFSET && d->flags & DIR_BASED &&
+           (int32_t)(d->rst_seq - (d->base_seq + (uint32_t)d->max_end)) > 0;
+}
+
+/* An RST without ACK is the answer to bytes for a socket that was gone (RFC 9293 section 3.10.7.1): the client's
+ * end came before. */
+static bool client_end_came_before(const struct conn *c) {
+    const struct dir *cd = client_dir(c);
+
+    return fin_is_missing(cd) ||
+           (cd->rst_packet && cd->rst_bare && cd->fin_off == NO_OFFSET && server_dir(c)->max_end > 0);
+}
+
 /* ---- who closed ---- */
 
 struct closing {
@@ -68,6 +83,7 @@ static struct closing find_closing(const struct conn *c) {
 
     if (closer == NO_END) return r;
     r.how = c->close_how;
+    if (r.how == HOW_RST && fin_is_missing(&c->dir[closer])) r.known = false;
     if (had_fin_of(c, &c->dir[closer], &c->dir[!closer])) {
         closer = !closer;
         r.how = HOW_FIN;
@@ -90,6 +106,7 @@ static enum early_verdict judge_end(const struct conn *c, const struct closing *
          waits = c->pending_n > 0 && (c->response_end != NO_OFFSET || c->response_at == NO_OFFSET);
     bool had_any = cd->close_ack < 0 || c->response_at < cd->close_had;
 
+    if (client_end_came_before(c)) return EARLY_UNKNOWN;
     if (cd->reading == READ_LOST || (sd->reading == READ_LOST && c->responses_lost)) return EARLY_UNKNOWN;
     if (waits && c->responses_lost && c->n_responses == 0)
         return EARLY_UNKNOWN; /* its answer may have begun before the capture */
@@ -123,6 +140,10 @@ static void find_rst_cause(const struct conn *c, struct wire_evidence *e) {
     if (!cd->rst_packet || (sd->rst_packet && sd->rst_packet < cd->rst_packet)) {
         if (sd->rst_packet && c->pending_n == 0 && c->n_requests && !c->requests_lost)
             e->rst_cause_likely = RST_CAUSE_ABORT;
+        return;
+    }
+    if (client_end_came_before(c)) {
+        e->rst_cause_likely = RST_CAUSE_DATA_AFTER_CLOSE;
         return;
     }
     if (had_nothing(c)) {
@@ -253,7 +274,8 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->early = (uint8_t)find_early(c, closing);
     find_rst_cause(c, e);
     e->unread_if_read_4096 = UNKNOWN_BYTES;
-    if (cd->rst_packet && cd->fin_off == NO_OFFSET) e->unread_if_read_4096 = sd->acked > 4096 ? sd->acked - 4096 : 0;
+    if (cd->rst_packet && cd->fin_off == NO_OFFSET && !client_end_came_before(c))
+        e->unread_if_read_4096 = sd->acked > 4096 ? sd->acked - 4096 : 0;
     e->protocol = c->protocol;
     e->roles = c->roles;
     e->established = c->established_ns && cd->zeek == ZEEK_ESTABLISHED;
@@ -326,7 +348,7 @@ static void fill_unread(struct lifecycle *l, const struct conn *c, const struct 
 
     /* FIN is what close() sends when nothing is unread; RST after it came for another cause. */
     if (cd->fin_packet && (!cd->rst_packet || e->rst_cause == RST_CAUSE_DATA_AFTER_CLOSE)) l->known |= KNOW_UNREAD;
-    if (had_nothing(c) && !(c->incomplete & INCOMPLETE_START)) l->known |= KNOW_UNREAD;
+    if (had_nothing(c) && !(c->incomplete & INCOMPLETE_START) && !client_end_came_before(c)) l->known |= KNOW_UNREAD;
     if (!client_ended(c)) l->known &= ~(uint32_t)KNOW_UNREAD;
 }
 

@@ -35,10 +35,18 @@ static void keep_print(struct dir *d, uint32_t print) {
     d->print[0] = print;
 }
 
+/* Segments that say the same each time, and under no identification: the RSTs of a socket that is gone, a
+ * SYN+ACK said again. They pass for copies only where others of this connection came twice as well. */
+static bool is_plain(const struct conn *c, const struct wire_segment *s) {
+    if (s->flags & TCP_RST || (s->flags & TCP_SYN && s->flags & TCP_ACK))
+        return !c->dir[0].duplicates && !c->dir[1].duplicates;
+    return s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN));
+}
+
 static bool is_copy(const struct conn *c, struct dir *d, const struct wire_segment *s) {
     uint32_t print;
 
-    if (s->ident >> 16 == 0 && s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST))) return false;
+    if (s->ident >> 16 == 0 && is_plain(c, s)) return false;
     print = print_of(s);
     if (s->at_ns - c->last_ns < COPY_NS && s->at_ns - c->last_ns > -COPY_NS)
         for (int i = 0; i < 3; i++)
@@ -227,8 +235,8 @@ static void hold(struct wire *w, struct conn *c, unsigned from, const struct wir
 
 /* ---- what a segment says ---- */
 
-/* A stream's first byte is where its SYN says, or the first ACK of an end that had sent
- * nothing itself. Elsewhere it is a guess, and moves while nothing was read. */
+/* A stream's first byte is where its SYN says, and else most likely where the first ACK of an end
+ * says that had sent nothing itself. Elsewhere it is a guess. What no SYN said moves while nothing was read. */
 static void set_base(struct dir *d, uint32_t seq, bool proven) {
     d->base_seq = seq;
     d->flags |= DIR_BASED | (proven ? 0 : DIR_LATE);
@@ -237,10 +245,11 @@ static void set_base(struct dir *d, uint32_t seq, bool proven) {
 static bool move_base(struct conn *c, unsigned from, int64_t down) {
     struct dir *d = &c->dir[from], *o = &c->dir[!from];
 
-    if (!(d->flags & DIR_LATE) || d->next || d->held || d->fin_off != NO_OFFSET || down <= 0 || down > PLAUSIBLE)
+    if (d->flags & DIR_SYN || d->next || d->held || d->fin_off != NO_OFFSET || down <= 0 || down > PLAUSIBLE)
         return false;
     d->base_seq -= (uint32_t)down;
-    if (d->acked) d->acked += (uint64_t)down;
+    if (d->acked || d->base_acked) d->acked += (uint64_t)down;
+    d->base_acked = false;
     d->sent += (uint64_t)down;
     o->edge += (uint64_t)down;
     if (o->close_had != NO_OFFSET) o->close_had += (uint64_t)down;
@@ -252,11 +261,16 @@ static void take_syn(struct conn *c, unsigned from, const struct wire_segment *s
     struct dir *d = &c->dir[from], *o = &c->dir[!from];
     bool is_answer = s->flags & TCP_ACK;
 
-    if (d->flags & DIR_SYN) return;
+    if (d->flags & DIR_SYN) {
+        d->retransmits += d->base_seq == s->seq + 1;
+        return;
+    }
     if (!(d->flags & DIR_BASED))
         set_base(d, s->seq + 1, true);
-    else if (d->base_seq != s->seq + 1 && !move_base(c, from, (int32_t)(d->base_seq - (s->seq + 1))))
-        return; /* its stream was begun elsewhere already */
+    else if (d->base_seq != s->seq + 1 && !move_base(c, from, (int32_t)(d->base_seq - (s->seq + 1)))) {
+        d->flags |= DIR_LATE; /* its stream was begun elsewhere already */
+        return;
+    }
     d->flags &= (uint8_t)~DIR_LATE;
     d->flags |= DIR_SYN;
     if (s->window_scale != WIRE_NO_SCALE) d->scale = s->window_scale;
@@ -285,6 +299,7 @@ static void take_ack(struct conn *c, unsigned from, const struct wire_segment *s
         const struct dir *d = &c->dir[from];
         uint32_t first = s->flags & TCP_SYN ? s->seq + 1 : s->seq;
         set_base(o, s->ack, d->flags & DIR_SYN && !(d->flags & DIR_LATE) && first == d->base_seq);
+        o->base_acked = true;
     }
     off = offset_of(o, s->ack);
     if (off < 0 || off > (int64_t)o->max_end + PLAUSIBLE) return;
@@ -341,6 +356,7 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
     int64_t ack;
 
     if (off < 0) { /* begins before what is known of the stream */
+        if (!(d->flags & DIR_SYN)) d->flags |= DIR_LATE;
         if (off + (int64_t)s->len <= 0) {
             d->retransmits++;
             return;
@@ -356,7 +372,7 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
     end = (uint64_t)off + s->len;
     d->payload_packets++;
     if (end <= d->max_end) {
-        if (s->len <= 1 && end == d->max_end && d->acked + 1 >= end) {
+        if (s->len <= 1 && end == d->max_end && d->acked >= end) {
             d->keepalives++;
             return;
         }
@@ -384,14 +400,22 @@ static void take_payload(struct wire *w, struct conn *c, unsigned from, const st
     hold(w, c, from, s, (uint64_t)off, needs);
 }
 
+/* What an end had received when it sent its FIN or RST: that segment's own ACK says it, in whatever order the
+ * capture has the others. */
+static void note_had(struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from];
+    const struct dir *o = &c->dir[!from];
+
+    d->close_had = o->acked;
+    d->close_ack = s->flags & TCP_ACK ? offset_of(o, s->ack) : -1;
+    if (d->close_ack >= 0 && d->close_had > (uint64_t)d->close_ack) d->close_had = (uint64_t)d->close_ack;
+}
+
 /* The first FIN or RST decides who ended it, and what the client had received by then. */
 static void first_end(struct wire *w, struct conn *c, unsigned from, enum close_how how, const struct wire_segment *s) {
     struct dir *d = &c->dir[from];
 
-    if (d->close_had == NO_OFFSET) {
-        d->close_had = c->dir[!from].acked;
-        d->close_ack = s->flags & TCP_ACK ? offset_of(&c->dir[!from], s->ack) : -1;
-    }
+    if (d->close_had == NO_OFFSET) note_had(c, from, s);
     if (c->closer != NO_END) return;
     c->closer = (uint8_t)from;
     c->close_how = (uint8_t)how;
@@ -403,13 +427,26 @@ static void first_end(struct wire *w, struct conn *c, unsigned from, enum close_
     e->how = (uint8_t)how;
 }
 
+/* This end's RST stands behind this FIN, and so came after it: the capture has them in another order. */
+static void fin_was_first(struct conn *c, unsigned from, const struct wire_segment *s) {
+    struct dir *d = &c->dir[from];
+
+    note_had(c, from, s);
+    if (d->rst_bare && !c->dir[!from].rst_packet) c->rst_cause = RST_CAUSE_DATA_AFTER_CLOSE;
+    if (c->close_packet != d->rst_packet) return;
+    c->close_how = HOW_FIN;
+    c->close_packet = s->packet;
+}
+
 static void take_fin(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s, int64_t off) {
     struct dir *d = &c->dir[from];
     uint64_t at;
 
     if (off < 0) return;
     at = (uint64_t)off + s->len;
+    if (d->fin_off == at && !s->len) d->retransmits++;
     if (d->fin_off != NO_OFFSET || at < d->next) return; /* again, or before bytes that were read */
+    if (d->rst_packet && d->rst_seq == d->base_seq + (uint32_t)at + 1) fin_was_first(c, from, s);
     history_add(c, from, 'F');
     d->fin_off = at;
     d->fin_packet = s->packet;
@@ -462,6 +499,8 @@ static void take_rst(struct wire *w, struct conn *c, unsigned from, const struct
     d->rst_packet = s->packet;
     d->rst_ns = s->at_ns;
     c->dir[!from].acked_by_rst = c->dir[!from].acked - acked;
+    d->rst_seq = s->seq;
+    d->rst_bare = !(s->flags & TCP_ACK);
     if (!c->dir[!from].rst_packet) c->rst_cause = (uint8_t)rst_cause_of(c, from, s);
     first_end(w, c, from, HOW_RST, s);
     c->ended = true;

@@ -511,6 +511,130 @@ TEST(a_one_way_capture_is_read_as_far_as_it_goes) {
     CHECK_EQ(rec->evidence.requests_seen, 2);
 }
 
+TEST(a_SYN_and_a_FIN_that_come_again_count_as_sent_again) {
+    talk_begin();
+    struct wire_segment syn = segment(CLIENT, TCP_SYN, NULL, 0);
+    feed(syn);
+    syn.packet = ++t.packet, syn.ident++, syn.at_ns += SEC(1), t.now += SEC(1);
+    feed(syn);
+    flags(SERVER, TCP_SYN | TCP_ACK), ack(CLIENT);
+    exchange();
+    struct wire_segment fin = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    feed(fin);
+    fin.packet = ++t.packet, fin.ident++, fin.at_ns += MSEC(200);
+    feed(fin);
+    finish();
+    check_one_exchange();
+    CHECK_EQ(rec->evidence.local.retransmits, 2);
+    CHECK_EQ(rec->evidence.local.duplicates, 0);
+}
+
+TEST(the_same_RST_and_the_same_SYN_ACK_again_are_copies_only_where_all_else_is) {
+    for (int doubled = 0; doubled < 2; doubled++) {
+        talk_begin();
+        struct wire_segment syn = segment(CLIENT, TCP_SYN, NULL, 0),
+                            answer = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+        feed(syn);
+        if (doubled) feed(syn);
+        answer.ident = 77; /* identification 0, a checksum: what Linux sends */
+        feed(answer), feed(answer);
+        ack(CLIENT);
+        say(CLIENT, GET);
+        struct wire_segment rst = segment(SERVER, TCP_RST, NULL, 0);
+        rst.ident = 78;
+        feed(rst), feed(rst), feed(rst);
+        finish();
+        CHECK_EQ(rec->evidence.local.duplicates, doubled);
+        CHECK_EQ(rec->evidence.remote.duplicates, doubled ? 3 : 0);
+        CHECK_EQ(rec->evidence.remote.retransmits, !doubled);
+        CHECK_EQ(rec->evidence.remote.rsts, doubled ? 1 : 3);
+    }
+}
+
+TEST(one_byte_that_nobody_acknowledged_is_sent_again_and_no_keep_alive_probe) {
+    start();
+    struct wire_segment s = segment(CLIENT, TCP_ACK, "G", 1);
+    feed(s);
+    s.packet = ++t.packet, s.ident++, s.at_ns += MSEC(200), t.now += MSEC(200);
+    feed(s);
+    ack(SERVER);
+    s.packet = ++t.packet, s.ident++, s.at_ns += SEC(10), t.now += SEC(10);
+    feed(s); /* and now it is one */
+    finish();
+    CHECK_EQ(rec->evidence.local.retransmits, 1);
+    CHECK_EQ(rec->evidence.local.keepalives, 1);
+}
+
+/* The client leaves with FIN, an answer comes for the closed socket; `order`: of FIN, answer and RST. */
+static void leave_and_be_answered(const char *order) {
+    start();
+    say(CLIENT, GET);
+    struct wire_segment fin = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+    struct wire_segment answer = segment(SERVER, TCP_ACK, OK(5000) "abc", strlen(OK(5000)) + 3);
+    struct wire_segment rst = segment(CLIENT, TCP_RST, NULL, 0);
+    for (; *order; order++) feed(*order == 'f' ? fin : *order == 'a' ? answer : rst);
+    finish();
+}
+
+TEST(an_RST_behind_a_FIN_came_after_it_in_whatever_order_they_were_captured) {
+    static const char *const orders[] = {"far", "rfa", "arf", "raf"};
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        leave_and_be_answered(orders[i]);
+        CHECK(KNOWN(KNOW_CLOSE));
+        CHECK_EQ(rec->life.close_how, HOW_FIN);
+        CHECK_EQ(rec->life.close_by, BY_LOCAL);
+        CHECK_EQ(rec->evidence.close_packet, 5);
+        CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_DATA_AFTER_CLOSE);
+        CHECK(rec->evidence.early != EARLY_IN_BODY && !KNOWN(KNOW_EARLY_CLOSES));
+    }
+}
+
+TEST(the_RST_of_a_socket_that_was_gone_does_not_show_how_it_went) {
+    leave_and_be_answered("ar");
+    CHECK(!KNOWN(KNOW_CLOSE) && !KNOWN(KNOW_EARLY_CLOSES) && !KNOWN(KNOW_UNREAD) && !KNOWN(KNOW_BYTES_OUT));
+    CHECK_EQ(rec->evidence.rst_cause, RST_CAUSE_NONE);
+    CHECK_EQ(rec->evidence.rst_cause_likely, RST_CAUSE_DATA_AFTER_CLOSE);
+    CHECK_EQ(rec->evidence.unread_if_read_4096, UNKNOWN_BYTES);
+}
+
+TEST(what_an_end_had_when_it_closed_its_FIN_says_and_no_later_ACK) {
+    start();
+    say(CLIENT, GET);
+    struct wire_segment fin = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0); /* half-close: it reads on */
+    say(SERVER, OK(10) "0123456789");
+    ack(CLIENT);
+    feed(fin); /* captured late */
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+    finish();
+    CHECK(!KNOWN(KNOW_EARLY_CLOSES));
+    CHECK_EQ(rec->evidence.early, EARLY_NO_RESPONSE);
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(10)) + 10);
+}
+
+TEST(a_stream_begins_where_its_SYN_says_though_an_ACK_of_more_was_heard_before) {
+    talk_begin();
+    struct wire_segment syn = segment(CLIENT, TCP_SYN, NULL, 0), answer = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    struct wire_segment hello = segment(SERVER, TCP_ACK, "220 hello\r\n", 11),
+                        thanks = segment(CLIENT, TCP_ACK, NULL, 0);
+    feed(syn), feed(thanks), feed(answer), feed(hello);
+    close_both();
+    finish();
+    CHECK(KNOWN(KNOW_BYTES_IN));
+    CHECK_EQ(rec->life.bytes_in, 11);
+    CHECK_EQ(rec->evidence.remote.retransmits, 0);
+
+    talk_begin(); /* without the SYN+ACK */
+    syn = segment(CLIENT, TCP_SYN, NULL, 0), answer = segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+    hello = segment(SERVER, TCP_ACK, "220 hello\r\n", 11), thanks = segment(CLIENT, TCP_ACK, NULL, 0);
+    struct wire_segment more = segment(SERVER, TCP_ACK, "more", 4);
+    feed(syn), feed(thanks), feed(more), feed(hello);
+    ack(CLIENT);
+    close_both();
+    finish();
+    CHECK(!KNOWN(KNOW_BYTES_IN) && !KNOWN(KNOW_RESPONSES));
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();
