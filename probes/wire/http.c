@@ -126,7 +126,7 @@ static void lose(struct wire *w, struct conn *c, unsigned from) {
 
     if (from == c->client) {
         if (d->reading == READ_HEAD || d->reading == READ_LOOSE_HEAD) c->cut_requests++;
-        c->requests_lost = true;
+        c->requests_lost = c->request_gap = true;
         c->incomplete |= INCOMPLETE_GAP_OUT;
     } else {
         if (d->reading == READ_HEAD) c->cut_responses++;
@@ -202,7 +202,8 @@ static void find_message(struct conn *c, unsigned from, const struct piece *p) {
     } else if (looks_like_response(p->data, p->len)) {
         take_role(c, !from);
         if (from == c->client || (c->pending_n == 0 && !c->requests_lost)) return;
-        while (c->pending_n > 1) pop_pending(c); /* those before were answered in what is lost */
+        /* Those before were answered in what is lost; all of them, if this may be to one that is lost itself. */
+        while (c->pending_n > !c->request_gap) pop_pending(c);
         d->reading = READ_BETWEEN;
     } else {
         return;
@@ -239,8 +240,8 @@ static void find_protocol(struct wire *w, struct conn *c, unsigned from, const s
             return;
         }
         c->protocol = PROTO_HTTP1;
-    } else if (c->n_requests == 0 && c->dir[c->client].reading == READ_START && !c->requests_lost) {
-        if (p->data[0] != 'H') { /* a server that speaks first, and not HTTP */
+    } else if (c->n_requests == 0 && !c->requests_lost) {
+        if (p->data[0] != 'H') { /* a server that speaks before it was asked, and not HTTP */
             not_http(w, c, PROTO_UNKNOWN);
             return;
         }
@@ -344,6 +345,16 @@ static void say_request(struct wire *w, struct conn *c, const struct h1_head *he
     event_target(w, e, head, message);
 }
 
+/* After CONNECT or Upgrade the answer decides whether this is HTTP still, and the capture lacks the answers. */
+static bool may_have_switched(const struct conn *c) {
+    const struct dir *sd = &c->dir[!c->client];
+
+    if (sd->packets && sd->reading != READ_LOST) return false;
+    for (unsigned i = 0; i < c->pending_n; i++)
+        if (c->pending[(c->pending_first + i) % c->pending_room] & (PEND_CONNECT | PEND_UPGRADE)) return true;
+    return false;
+}
+
 static void begin_request(struct wire *w, struct conn *c, const struct h1_head *head, const uint8_t *message,
                           struct h1_span user_agent, uint64_t raw, const struct piece *p) {
     uint64_t ends = c->dir[c->client].next - p->len;
@@ -353,13 +364,17 @@ static void begin_request(struct wire *w, struct conn *c, const struct h1_head *
     enum body_framing framing = h1_request_framing(head, &length);
 
     c->n_requests++;
+    c->request_gap = false;
     if (!c->first_request_packet) c->first_request_packet = p->packet;
     c->last_request_packet = p->packet;
     if (c->idle_since_ns) {
         if (p->at_ns > c->idle_since_ns) c->idle_total_ns += p->at_ns - c->idle_since_ns;
         c->idle_since_ns = 0;
     }
-    if (c->pending_n) c->pipelined++;
+    if (c->pending_n) {
+        c->pipelined++;
+        c->requests_lost |= may_have_switched(c);
+    }
     push_pending(c, (uint8_t)((head->is_head ? PEND_HEAD : 0) | (head->is_connect ? PEND_CONNECT : 0) |
                               (head->has_upgrade ? PEND_UPGRADE : 0) | (closes ? PEND_CLOSE : 0)));
     c->request_close |= closes;
@@ -500,8 +515,8 @@ static void begin_message(struct wire *w, struct conn *c, unsigned from, const s
         begin_response(w, c, head, p, ends - raw, ends);
 }
 
-/* A copy of a head with each bare LF as CRLF, and how long the head is as it came;
- * 0: its end is not here. */
+/* A copy of a head, or of as much of it as is here, with each bare LF as CRLF; and how long
+ * the head is as it came; 0: its end is not here. */
 static size_t with_crlf(const uint8_t *raw, size_t len, uint8_t *out, size_t *out_len, bool *had_bare) {
     size_t line = 0, n = 0;
 
@@ -521,6 +536,7 @@ static size_t with_crlf(const uint8_t *raw, size_t len, uint8_t *out, size_t *ou
         }
         line = i + 1;
     }
+    *out_len = n;
     return 0;
 }
 
@@ -531,6 +547,7 @@ static bool read_loose_head(struct wire *w, struct conn *c, unsigned from, struc
     struct dir *d = &c->dir[from];
     size_t before = d->head ? d->head->len : 0, len, out_len = 0, raw, used = 0;
     bool had_bare = false, ok;
+    enum h1_step step;
     uint8_t *crlf;
 
     if (before + p->len > w->limits.max_head_bytes && before > 0) return false;
@@ -540,16 +557,14 @@ static bool read_loose_head(struct wire *w, struct conn *c, unsigned from, struc
     if (!crlf) abort();
     raw = with_crlf(d->head->bytes, len, crlf, &out_len, &had_bare);
     d->head->len = (uint32_t)before;
-    if (raw == 0 && had_bare) { /* more of it is to come */
+    h1_reset(d->h1);
+    step = had_bare ? h1_feed(d->h1, crlf, out_len, &used) : H1_ERROR;
+    ok = raw == 0 ? step == H1_MORE : raw > before && step == H1_HEAD && used == out_len;
+    if (ok && raw == 0) { /* more of it is to come */
         keep_bytes(d, p->data, len - before);
         d->reading = READ_LOOSE_HEAD;
         take(p, p->len);
-        free(crlf);
-        return true;
-    }
-    h1_reset(d->h1);
-    ok = had_bare && raw > before && h1_feed(d->h1, crlf, out_len, &used) == H1_HEAD && used == out_len;
-    if (ok) {
+    } else if (ok) {
         const struct h1_head *head = h1_head(d->h1);
         c->bare_lf = true;
         take(p, raw - before);
@@ -714,7 +729,7 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
     case READ_LOST:
         find_message(c, from, p);
         if (d->reading != READ_LOST) break;
-        if (is_unasked(c, from) && p->data) count_excess(c, p);
+        if (is_unasked(c, from) && p->data && (c->n_requests || c->excess)) count_excess(c, p);
         take(p, p->len);
         break;
     case READ_TLS:

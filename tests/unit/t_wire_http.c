@@ -7,6 +7,12 @@ static void check_counts(unsigned requests, unsigned responses) {
     CHECK_EQ(rec->life.responses, responses);
 }
 
+static void close_both_ends(void) {
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    flags(SERVER, TCP_FIN | TCP_ACK);
+    ack(CLIENT);
+}
+
 /* ---- framing ---- */
 
 TEST(pipelined_requests_are_answered_in_order) {
@@ -651,6 +657,65 @@ TEST(a_hello_is_read_however_it_is_cut) {
             CHECK_STR(rec->evidence.tls ? rec->evidence.tls->sni : "", "b.test");
             CHECK_STR(rec->life.tls_version ? rec->life.tls_version : "", "TLSv1.2");
         }
+}
+
+TEST(bytes_with_a_line_in_them_are_no_head_with_bare_LF) {
+    start();
+    say(CLIENT, "u\xf1\xa8\xa1\xa6\xad\nn\x14\xca");
+    say(SERVER, "7\xbc\xa8\xf1\n\n\xde");
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_UNKNOWN);
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.excess_bytes, 0);
+}
+
+TEST(a_server_that_answers_half_a_line_with_what_is_not_HTTP_speaks_something_else) {
+    start();
+    say(CLIENT, "hello");
+    say(SERVER, "world");
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_UNKNOWN);
+    CHECK(!KNOWN(KNOW_REQUESTS) && !KNOWN(KNOW_RESPONSES));
+    CHECK_EQ(rec->evidence.excess_bytes, 0);
+    start(); /* and HTTP may be spoken before the request is whole */
+    say(CLIENT, "GET / HT");
+    say(SERVER, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+    finish();
+    CHECK_EQ(rec->evidence.protocol, PROTO_HTTP1);
+    CHECK(KNOWN(KNOW_REQUESTS));
+}
+
+TEST(what_follows_CONNECT_in_a_one_way_capture_may_be_a_tunnel) {
+    static const char *const asks[] = {"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                                       "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"};
+    for (int i = 0; i < 2; i++) {
+        talk_begin();
+        flags(CLIENT, TCP_SYN);
+        (void)segment(SERVER, TCP_SYN | TCP_ACK, NULL, 0);
+        ack(CLIENT);
+        say(CLIENT, GET);
+        say(CLIENT, asks[i]);
+        ack(CLIENT);
+        say(CLIENT, GET);
+        finish();
+        CHECK(!KNOWN(KNOW_REQUESTS));
+        CHECK_EQ(rec->evidence.requests_seen, 3);
+    }
+}
+
+TEST(an_answer_behind_holes_on_both_sides_may_be_to_a_request_that_is_lost) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n");
+    lose(SERVER, 300); /* the rest of it */
+    ack(CLIENT);
+    lose(CLIENT, 80); /* HEAD, perhaps */
+    for (int i = 0; i < 20; i++) ack(SERVER);
+    say(SERVER, OK(50));
+    ack(CLIENT);
+    close_both_ends();
+    finish();
+    CHECK(!KNOWN(KNOW_EARLY_CLOSES) && !KNOWN(KNOW_RESPONSES) && !KNOWN(KNOW_BODY));
 }
 
 int main(void) {
