@@ -422,12 +422,17 @@ def talk(url_port, requests, early=False):
 @live
 def test_a_live_capture_for_a_duration(serve):
     origin = serve(always(answer(b"x" * 20_000)))
-    watch = Watch("--json", "--port", str(origin.port), "--duration", "1.5s")
-    began = time.monotonic()
-    assert watch.said == "connleak: capturing on lo\n"
-    ports = [talk(origin.port, 3), talk(origin.port, 1, early=True)]
-    code, out, err = watch.end()
-    assert code == 0 and err == "" and 1 < time.monotonic() - began < 20
+    for duration in (1.5, 3, 6, 12, 24, 48):
+        began = time.monotonic()
+        watch = Watch("--json", "--port", str(origin.port), "--duration", f"{duration}s")
+        listening = time.monotonic()
+        assert watch.said == "connleak: capturing on lo\n"
+        ports = [talk(origin.port, 3), talk(origin.port, 1, early=True)]
+        in_time = time.monotonic() - listening < duration / 2
+        code, out, err = watch.end()
+        assert code == 0 and err == "" and duration <= time.monotonic() - began < duration + 60
+        if in_time:   # else the machine was too busy to say all that while it listened
+            break
     doc = json.loads(out)
     records = {int(r["local"].rsplit(":", 1)[1]): r for r in doc["connections"]}
     assert sorted(records) == sorted(ports)

@@ -262,7 +262,7 @@ def test_duration_ends_it():
     began = time.monotonic()
     done = subprocess.run(command("--duration", "300ms", "--json"), capture_output=True, text=True, timeout=120, check=True)
     assert time.monotonic() - began >= 0.3
-    assert 300 <= json.loads(done.stdout)["duration_ms"] < 5000
+    assert 300 <= json.loads(done.stdout)["duration_ms"] < 60_000
 
 
 # ---- lives -------------------------------------------------------------------------------------
