@@ -32,6 +32,7 @@ struct analysis {
     struct filter *filter;
     struct findings *findings; /* NULL: nobody asked */
     const char *export_to;     /* NULL: the same */
+    FILE *export;
     struct workload_builder *workload;
     int64_t ticked_ns;
     struct spool rows; /* of the table, until the findings above them are known */
@@ -401,18 +402,26 @@ static int64_t first_time(const struct capture *c) {
     return first;
 }
 
-static bool write_workload(const struct workload *w, const char *path) {
+/* Before a long capture is read: will there be a workload? */
+static bool open_export(struct analysis *a) {
+    if (!a->export_to) return true;
+    a->export = fopen(a->export_to, "we");
+    if (!a->export) fprintf(stderr, "connleak: %s: %s\n", a->export_to, strerror(errno));
+    return a->export != NULL;
+}
+
+static bool write_workload(struct analysis *a, const struct workload *w) {
     struct json_out o = {0};
     uint64_t at = 0;
-    FILE *f = fopen(path, "we");
-    bool fine = f != NULL;
+    bool fine = true;
 
     while (fine && workload_json_some(&o, w, &at)) {
-        fine = fwrite(o.data, 1, o.len, f) == o.len;
+        fine = fwrite(o.data, 1, o.len, a->export) == o.len;
         json_out_reset(&o);
     }
-    if (f && fclose(f) != 0) fine = false;
-    if (!fine) fprintf(stderr, "connleak: %s: %s\n", path, strerror(errno));
+    if (fclose(a->export) != 0) fine = false;
+    a->export = NULL;
+    if (!fine) fprintf(stderr, "connleak: %s: %s\n", a->export_to, strerror(errno));
     json_out_free(&o);
     return fine;
 }
@@ -428,7 +437,7 @@ static bool export_workload(struct analysis *a) {
         return false;
     }
     workload_anonymise(w);
-    fine = write_workload(w, a->export_to);
+    fine = write_workload(a, w);
     workload_free(&w);
     return fine;
 }
@@ -441,6 +450,10 @@ int analyze_main(int argc, char **argv) {
     if (code >= 0) goto done;
     code = EXIT_USAGE;
     if (!open_capture(&a)) goto done;
+    if (!open_export(&a)) {
+        code = EXIT_FAILED;
+        goto done;
+    }
     if (a.interface) {
         a.until.stop = &stopped;
         live_catch(&stopped);
@@ -480,6 +493,7 @@ int analyze_main(int argc, char **argv) {
         code = EXIT_FAILED;
     }
 done:
+    if (a.export) fclose(a.export);
     filter_free(&a.filter);
     findings_free(&a.findings);
     workload_builder_free(&a.workload);

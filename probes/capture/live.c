@@ -90,8 +90,9 @@ static bool set_up(struct live *l, char *error) {
     if (pcap_set_tstamp_precision(l->pcap, PCAP_TSTAMP_PRECISION_NANO) == 0) l->fraction_ns = 1;
     rc = pcap_activate(l->pcap);
     if (rc < 0) {
-        snprintf(error, CAPTURE_TEXT, "%s: %s%s%s", l->interface, pcap_statustostr(rc),
-                 *pcap_geterr(l->pcap) ? ": " : "", pcap_geterr(l->pcap));
+        const char *what = pcap_statustostr(rc), *more = pcap_geterr(l->pcap);
+        bool says_more = *more && strcmp(what, more);
+        snprintf(error, CAPTURE_TEXT, "%s: %s%s%s", l->interface, what, says_more ? ": " : "", says_more ? more : "");
         return false;
     }
     l->link_type = link_type_of(pcap_datalink(l->pcap));

@@ -30,6 +30,8 @@ static const char usage_text[] =
     "Exit code: 0 no disagreement, 3 a disagreement, 2 usage or input, 1 failed while\n"
     "running.\n";
 
+#define SAYS_MORE "connleak crosscheck --help says more"
+
 struct options {
     const char **pcap;
     size_t n_pcap;
@@ -96,8 +98,8 @@ static const struct option long_options[] = {{"pcap", required_argument, NULL, O
 static int parse_options(int argc, char **argv, struct options *o) {
     int opt;
 
-    optind = 0; /* glibc: a new scan, whatever was scanned before */
-    while ((opt = getopt_long(argc, argv, "-", long_options, NULL)) != -1) {
+    optind = opterr = 0; /* glibc: a new scan, whatever was scanned before */
+    while ((opt = getopt_long(argc, argv, "-:h", long_options, NULL)) != -1) {
         switch (opt) {
         case OPT_PCAP:
             o->pcap[o->n_pcap++] = optarg;
@@ -134,11 +136,13 @@ static int parse_options(int argc, char **argv, struct options *o) {
             o->json = true;
             break;
         case OPT_HELP:
+        case 'h':
             fputs(usage_text, stdout);
             return -1;
+        case ':':
+            return complain("%s takes a value; %s", argv[optind - 1], SAYS_MORE);
         default:
-            fputs(usage_text, stderr);
-            return EXIT_USAGE;
+            return complain("unknown option %s; %s", argv[optind - 1], SAYS_MORE);
         }
     }
     return check_options(o) ? EXIT_FINE : EXIT_USAGE;

@@ -94,8 +94,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
     int opt;
 
     o->run.speed = 1;
-    optind = 1;
-    while ((opt = getopt_long(argc, argv, "-h", long_options, NULL)) != -1) {
+    optind = opterr = 0; /* glibc: a new scan, whatever was scanned before */
+    while ((opt = getopt_long(argc, argv, "-:h", long_options, NULL)) != -1) {
         switch (opt) {
         case 1:
             if (o->file) return complain("one FILE at a time, found also", optarg);
@@ -137,9 +137,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'h':
             fputs(usage_text, stdout);
             return -1;
+        case ':':
+            return complain("an option that takes a value (connleak replay --help lists them)", argv[optind - 1]);
         default:
-            fputs("connleak replay --help says more\n", stderr);
-            return EXIT_USAGE;
+            return complain("unknown option (connleak replay --help lists them)", argv[optind - 1]);
         }
     }
     for (; optind < argc; optind++) { /* behind "--" */

@@ -32,6 +32,7 @@ struct options {
     size_t n_sets;
     struct fail_on fail_on;
     const char *json; /* file; NULL: none */
+    int json_fd;
     char **command;
     bool reverse;
 };
@@ -218,11 +219,17 @@ static bool write_all(int fd, const char *text, size_t len) {
     return true;
 }
 
-static bool write_json(const char *path, const struct json_out *o) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool fine = fd >= 0 && write_all(fd, o->data, o->len);
-    if (fd >= 0) fine = close(fd) == 0 && fine;
-    if (!fine) fprintf(stderr, "connleak run: %s: %s\n", path, strerror(errno));
+/* Before the command runs, which may take long: will there be a report? */
+static bool open_json(struct options *o) {
+    o->json_fd = o->json ? open(o->json, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    if (o->json && o->json_fd < 0) fprintf(stderr, "connleak run: %s: %s\n", o->json, strerror(errno));
+    return !o->json || o->json_fd >= 0;
+}
+
+static bool write_json(const struct options *o, const struct json_out *out) {
+    bool fine = write_all(o->json_fd, out->data, out->len);
+    fine = close(o->json_fd) == 0 && fine;
+    if (!fine) fprintf(stderr, "connleak run: %s: %s\n", o->json, strerror(errno));
     return fine;
 }
 
@@ -242,7 +249,7 @@ static int conclude(const struct options *o, struct wrapped_daemon *d, const str
     int code = failed ? EXIT_FINDING : c->code;
     if (o->json) {
         run_report_json(&out, r, c, failed, code);
-        if (!write_json(o->json, &out)) code = EXIT_FAILED;
+        if (!write_json(o, &out)) code = EXIT_FAILED;
     } else {
         run_report_text(&out, r, c, failed, takes_color(STDERR_FILENO));
         write_all(STDERR_FILENO, out.data, out.len);
@@ -260,6 +267,7 @@ int run_main(int argc, char **argv) {
     pid_t command;
     int code = parse(argc, argv, &o);
     if (code >= 0) return code;
+    if (!open_json(&o)) return EXIT_FAILED;
     if (!daemon_start(&d, o.sets, o.n_sets, error)) {
         fprintf(stderr, "connleak run: %s\n", error);
         return EXIT_FAILED;

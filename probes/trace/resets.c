@@ -50,8 +50,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
                                                  {NULL, 0, NULL, 0}};
     int opt;
 
-    optind = 0; /* glibc: a new scan, whatever was scanned before */
-    while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+    optind = opterr = 0; /* glibc: a new scan, whatever was scanned before */
+    while ((opt = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
         enum resets_output before = o->as;
 
         switch (opt) {
@@ -68,9 +68,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case OPT_HELP:
             fputs(usage_text, stdout);
             return -1;
+        case ':':
+            return complain("%s takes a value; connleak resets --help says more", argv[optind - 1]);
         default:
-            fputs(usage_text, stderr);
-            return EXIT_USAGE;
+            return complain("unknown option %s; connleak resets --help says more", argv[optind - 1]);
         }
     }
     return optind == argc ? EXIT_FINE : complain("unexpected argument \"%s\"", argv[optind]);

@@ -93,6 +93,13 @@ def test_connleak_1_has_every_command_with_every_option():
             assert "unknown option" not in said.stderr and "unrecognized option" not in said.stderr, (command, option)
 
 
+def test_an_option_that_is_none_is_refused_in_one_line():
+    for argv in ([DAEMON], *([CONNLEAK, command] for command in commands())):
+        for option in ("--no-such-option", "--no-such=3"):
+            done = subprocess.run([*argv, option], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and option in done.stderr, (argv, done)
+
+
 def test_what_is_not_in_this_version_is_refused():
     for command in ("replay", "whatif", "sockets", "resets", "run", "top", "explain"):
         if command in commands():

@@ -164,7 +164,7 @@ def test_signals_and_their_masks_are_the_command_s(tmp_path):
     (["--set", "admin.listen=none", "--", "true"], 2, "cannot be set: admin.listen"),
     (["--nope", "--", "true"], 2, "unknown option --nope"),
     (["--json"], 2, "--json takes a value"),
-    (["--json", "/nonexistent/report", "--", "true"], 1, "/nonexistent/report: No such file"),
+    (["--json", "/nonexistent/report", "--", "sh", "-c", "echo it ran >&2"], 1, "/nonexistent/report: No such file"),
 ])
 def test_what_cannot_be_done_is_said(argv, code, said):
     done = run(*argv)
