@@ -10,25 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage_text[] =
-    "usage: connleak crosscheck --pcap FILE...|--interface IF|--kernel FILE\n"
-    "                           --ledger FILE|--admin HOST:PORT [OPTION]...\n"
-    "\n"
-    "Holds a daemon's ledger against a capture of the same time, connection by\n"
-    "connection, or against what the kernel saw of the sockets.\n"
-    "\n"
-    "  --pcap FILE...     captures (pcap, pcapng, gzip), read as one; - is stdin\n"
-    "  --interface IF     capture live (any: all interfaces) until interrupted\n"
-    "  --port P,...       of that, only these TCP ports: 8080,9000-9010; default: all\n"
-    "  --duration D       capture live for so long (90s, 5m, ...)\n"
-    "  --kernel FILE      what connleak resets --jsonl printed; - is stdin\n"
-    "  --ledger FILE      connleak.conn/1 records, a line each: its ledger.file\n"
-    "  --admin HOST:PORT  the same from a running daemon\n"
-    "  --slack D          times this close are the same time (250ms)\n"
-    "  --json             one object, connleak.crosscheck/1\n"
-    "\n"
-    "Exit code: 0 no disagreement, 3 a disagreement, 2 usage or input, 1 failed while\n"
-    "running.\n";
+static const char usage_text[] = "usage: connleak crosscheck --pcap FILE...|--interface IF|--kernel FILE\n"
+                                 "                           --ledger FILE|--admin HOST:PORT [OPTION]...\n"
+                                 "\n"
+                                 "Holds a daemon's ledger against a capture of the same time, connection by\n"
+                                 "connection, or against what the kernel saw of the sockets.\n"
+                                 "\n"
+                                 "  --pcap FILE...     captures (pcap, pcapng, gzip), read as one; - is stdin\n"
+                                 "  --interface IF     capture live (any: all interfaces) until interrupted\n"
+                                 "  --port P,...       of that, only these TCP ports: 8080,9000-9010; default: all\n"
+                                 "  --duration D       capture live for so long (90s, 5m, ...)\n"
+                                 "  --kernel FILE      what connleak resets --jsonl printed; - is stdin\n"
+                                 "  --ledger FILE      connleak.conn/1 records, a line each: its ledger.file\n"
+                                 "  --admin HOST:PORT  the same from a running daemon\n"
+                                 "  --slack D          times this close are the same time (250ms)\n"
+                                 "  --json             one object, connleak.crosscheck/1\n"
+                                 "\n"
+                                 "Exit code: 0 no disagreement, 3 a disagreement, 2 usage or input, 1 failed while\n"
+                                 "running.\n";
 
 #define SAYS_MORE "connleak crosscheck --help says more"
 

@@ -19,27 +19,26 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char usage_text[] =
-    "Usage: connleak replay FILE --proxy HOST:PORT [OPTION]...\n"
-    "\n"
-    "Plays the clients of a capture, of a workload (analyze --export-workload) or of\n"
-    "a ledger with events (GET /ledger?events=true) against a proxy: when each\n"
-    "connected, what it sent, how much of each answer it took and how it ended. Then\n"
-    "the captured connections and the replayed ones are held against each other.\n"
-    "\n"
-    "  --proxy HOST:PORT  the proxy to play against; unix:PATH for a Unix socket\n"
-    "  --origin stub      origins are played too, with the captured answers (default)\n"
-    "  --origin live      requests go to the real origins; safe methods alone\n"
-    "  --unsafe-methods   with --origin live: the others too, such as POST\n"
-    "  --speed N          N times as fast as captured (1); max: as order allows\n"
-    "  --admin HOST:PORT  the daemon's admin endpoint: its ledger is compared, too\n"
-    "  --hold D           keep what is open at the end open so long afterwards (0)\n"
-    "  --pace             answers come as slowly as they did (not with --speed max)\n"
-    "  --fail-on KIND,... exit 99 if there is such a finding; any: warning or worse\n"
-    "  --json             one object, connleak.replay/1\n"
-    "\n"
-    "Exit code: 0 the same happened, 3 it did not, 99 --fail-on, 2 usage or input, 1\n"
-    "failed while running.\n";
+static const char usage_text[] = "Usage: connleak replay FILE --proxy HOST:PORT [OPTION]...\n"
+                                 "\n"
+                                 "Plays the clients of a capture, of a workload (analyze --export-workload) or of\n"
+                                 "a ledger with events (GET /ledger?events=true) against a proxy: when each\n"
+                                 "connected, what it sent, how much of each answer it took and how it ended. Then\n"
+                                 "the captured connections and the replayed ones are held against each other.\n"
+                                 "\n"
+                                 "  --proxy HOST:PORT  the proxy to play against; unix:PATH for a Unix socket\n"
+                                 "  --origin stub      origins are played too, with the captured answers (default)\n"
+                                 "  --origin live      requests go to the real origins; safe methods alone\n"
+                                 "  --unsafe-methods   with --origin live: the others too, such as POST\n"
+                                 "  --speed N          N times as fast as captured (1); max: as order allows\n"
+                                 "  --admin HOST:PORT  the daemon's admin endpoint: its ledger is compared, too\n"
+                                 "  --hold D           keep what is open at the end open so long afterwards (0)\n"
+                                 "  --pace             answers come as slowly as they did (not with --speed max)\n"
+                                 "  --fail-on KIND,... exit 99 if there is such a finding; any: warning or worse\n"
+                                 "  --json             one object, connleak.replay/1\n"
+                                 "\n"
+                                 "Exit code: 0 the same happened, 3 it did not, 99 --fail-on, 2 usage or input, 1\n"
+                                 "failed while running.\n";
 
 struct options {
     const char *file, *proxy, *admin;

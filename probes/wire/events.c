@@ -13,7 +13,7 @@ struct event_texts {
 };
 
 struct wire_event *happened(struct wire *w, const struct conn *c, enum wire_event_kind kind, int64_t at_ns,
-                             uint64_t packet) {
+                            uint64_t packet) {
     struct wire_event *e;
 
     if (!w->limits.events) return NULL;
