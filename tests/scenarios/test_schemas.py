@@ -46,6 +46,9 @@ def faults(value, rule, root, at="$"):
             for part in want.removeprefix("#/").split("/"):
                 target = target[part]
             yield from faults(value, target, root, at)
+        elif keyword == "anyOf":
+            if all(list(faults(value, one, root, at)) for one in want):
+                yield f"{at}: {value!r} is none of {want}"
         elif keyword == "type":
             if not any(is_type(value, name) for name in ([want] if isinstance(want, str) else want)):
                 yield f"{at}: {value!r} is not of type {want}"
