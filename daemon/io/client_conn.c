@@ -40,15 +40,22 @@ static void stop_deadline(struct client_conn *c) {
     deadline_stop(q, &c->deadline);
 }
 
+uint64_t client_untaken(const struct lifecycle *l, const struct stream_end *end) {
+    bool rst = (end->rst_received || l->rst_received) && !end->fin_received && !l->fin_received;
+    if (!end->acked_known) return 0;
+    if (rst) return end->unsent;
+    return end->acked < l->bytes_out ? l->bytes_out - end->acked : 0;
+}
+
 /* The whole answer had gone into our kernel, so that the exchange looked finished;
  * but the client ended the connection before its kernel had taken all of it. */
-static enum close_phase real_phase(struct client_conn *c, const struct stream_end *end, enum close_phase phase) {
+static enum close_phase real_phase(struct client_conn *c, struct stream_end *end, enum close_phase phase) {
     struct lifecycle *l = c->life;
     bool ended = end->rst_received || l->rst_received || end->fin_received || l->fin_received;
-    if (phase != PHASE_IDLE || !ended || !end->acked_known || !l->responses || l->opaque) return phase;
-    if (end->acked >= l->bytes_out) return phase;
+    uint64_t untaken = client_untaken(l, end);
+    if (phase == PHASE_IN_BODY && ended) end->untaken = untaken;
+    if (phase != PHASE_IDLE || !ended || !untaken || !l->responses || l->opaque) return phase;
     if (c->left_waiting) return PHASE_IN_REQUEST; /* it gave up its request, not our words about that */
-    uint64_t untaken = l->bytes_out - end->acked;
     server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > untaken ? l->body_read - untaken : 0);
     return PHASE_IN_BODY;
 }
@@ -64,7 +71,8 @@ void client_close(struct client_conn *c, enum close_reason why, enum close_phase
         server_event(s, c->life, EV_RST_SENT, 0);
     }
     stream_close(&c->stream, &end);
-    server_closed(s, c->life, why, real_phase(c, &end, phase), &end);
+    phase = real_phase(c, &end, phase);
+    server_closed(s, c->life, why, phase, &end);
     c->state = CLIENT_GONE;
     TAILQ_REMOVE(&s->clients, c, link);
     s->gauge.clients_open--;

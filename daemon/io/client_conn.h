@@ -51,6 +51,10 @@ void client_next(struct client_conn *c);
  * FIN, then wait for the client's, so that no RST destroys what it has not read. */
 void client_finish(struct client_conn *c, enum close_reason why);
 
+/* Bytes that we wrote to this client and that its kernel never had, when it ended the connection. What its RST
+ * acknowledged our kernel does not say: all that had left counts as received. */
+uint64_t client_untaken(const struct lifecycle *l, const struct stream_end *end);
+
 /* Ends it now. phase: where its exchange was. `reset`: with a RST, so that a body
  * whose end is the connection's cannot look complete. */
 void client_close(struct client_conn *c, enum close_reason why, enum close_phase phase, bool reset);

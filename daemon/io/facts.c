@@ -1,5 +1,6 @@
 #include "facts.h"
 
+#include "client_conn.h"
 #include "core/finding.h"
 
 #include <string.h>
@@ -179,15 +180,18 @@ static enum fact_early early_of(const struct lifecycle *l) {
 }
 
 static void client_end(const struct lifecycle *l, const struct stream_end *end, struct fact_end *e, mono_ns now) {
-    e->received_bytes = end->acked_known ? end->acked : l->bytes_out;
+    uint64_t untaken = client_untaken(l, end);
+    e->received_bytes = l->bytes_out > untaken ? l->bytes_out - untaken : 0;
     if (end->acked_known && end->acked) e->last_data_ns = now - MSEC(end->sent_ago_ms);
+    e->body_read -= end->untaken < e->body_read ? end->untaken : e->body_read;
     e->unread_bytes = UNKNOWN_BYTES;
     e->local_rst = l->rst_received;
     e->by = l->close_by == BY_REMOTE ? BY_LOCAL : l->close_by == BY_LOCAL ? BY_REMOTE : BY_NONE;
     e->early = (uint8_t)early_of(l);
     if (l->rst_received) e->rst_likely = l->fin_received ? FACT_RST_AFTER_CLOSE : FACT_RST_UNREAD;
     if (e->early == FACT_EARLY_IN_BODY) e->rst = e->rst_likely;
-    if (e->local_rst && e->received_bytes > 4096) e->unread_if_read_4096 = e->received_bytes - 4096;
+    if (e->rst_likely == FACT_RST_UNREAD && l->requests == 1 && e->received_bytes > 4096)
+        e->unread_if_read_4096 = e->received_bytes - 4096;
 }
 
 static void upstream_end(const struct lifecycle *l, const struct stream_end *end, struct fact_end *e) {

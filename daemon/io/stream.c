@@ -131,7 +131,8 @@ static void peer_end(const struct stream *s, struct stream_end *end) {
     memset(&info, 0, sizeof info);
     if (getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return;
     end->acked = info.tcpi_bytes_acked;
-    end->acked_known = len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked;
+    end->acked_known = len >= offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof info.tcpi_notsent_bytes;
+    end->unsent = info.tcpi_notsent_bytes;
     end->received = info.tcpi_bytes_received;
     end->sent_ago_ms = info.tcpi_last_data_sent;
     switch (info.tcpi_state) {

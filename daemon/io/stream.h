@@ -59,12 +59,14 @@ struct stream_end {
     bool rst_received;
     uint64_t read_late;       /* bytes read off behind our FIN */
     uint64_t tls_in, tls_out; /* bytes on the wire that stream_tls_in and _out have not told yet */
-    bool acked_known;         /* the kernel told the following three */
-    uint64_t acked;           /* bytes that the peer's kernel acknowledged */
+    bool acked_known;         /* the kernel told the following four */
+    uint64_t acked;           /* bytes that the peer's kernel acknowledged, as far as our kernel heard: not by a RST */
+    uint64_t unsent;          /* bytes that have not left for the peer yet: its window was shut */
     uint64_t received;        /* bytes that came, read or not, and 1 for a FIN */
     uint32_t sent_ago_ms;     /* since bytes last left for the peer: after the write of them, if its window was shut */
     uint64_t unasked;         /* the caller's to say: bytes that no request had asked for */
     bool unasked_is_response; /* they begin like a response */
+    uint64_t untaken;         /* the caller's: bytes of the last body that count as read and that the peer never had */
     bool upload_cut;          /* the caller's too: the answer ended before the request was written */
 };
 

@@ -425,6 +425,7 @@ static void first_end(struct wire *w, struct conn *c, unsigned from, enum close_
     if (!e) return;
     e->by_client = from == c->client;
     e->how = (uint8_t)how;
+    e->bytes = c->dir[!c->client].acked;
 }
 
 /* This end's RST stands behind this FIN, and so came after it: the capture has them in another order. */

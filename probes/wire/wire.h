@@ -80,7 +80,7 @@ enum wire_event_kind {
     WIRE_OPAQUE,   /* after CONNECT or Upgrade, which was a request too */
     WIRE_BLOCKED,  /* the client's window is zero */
     WIRE_FLOWING,  /* it is open again */
-    WIRE_ENDING,   /* the first FIN or RST; by_client, how */
+    WIRE_ENDING,   /* the first FIN or RST; by_client, how; bytes: that the client had acknowledged by then */
 };
 #define WIRE_TARGET_MAX 1024
 struct wire_event {
