@@ -39,6 +39,7 @@ struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind 
 
     if (t) return t;
     t = must(calloc(1, sizeof *t));
+    t->subject = s;
     t->pub.subject = &s->pub;
     t->pub.kind = (uint8_t)kind;
     s->tally[kind] = t;
@@ -94,19 +95,29 @@ static uint8_t method_of(const char *name) {
 }
 
 /* Long ago, and it never came to a finding: begin anew. */
-static void forget_old(const struct findings *f, struct tally *t) {
+static void forget_old(struct findings *f, struct tally *t) {
     if (t->pub.id || !t->pub.count || f->now - t->pub.last_ns <= f->conf.window_ns) return;
-    struct tally fresh = {.pub = {.subject = t->pub.subject, .kind = t->pub.kind}, .link = t->link};
-    *t = fresh;
+    tally_withdraw(f, t);
+}
+
+static void count_rate(struct tally *t, int64_t now) {
+    if (!t->dear_times || now - t->dear_since_ns > DEAR_OVER) {
+        t->dear_since_ns = now;
+        t->dear_times = 0;
+    }
+    if (++t->dear_times >= DEAR_TIMES) t->is_dear = true;
 }
 
 struct tally *tally_count(struct findings *f, struct subject *s, enum finding_kind kind, struct occurrence o) {
     struct tally *t = tally_of(f, s, kind);
     struct finding *p = &t->pub;
 
+    int64_t at_ns = o.at_ns ? o.at_ns : f->now;
+
     forget_old(f, t);
-    if (!p->count++) p->first_ns = f->now;
-    p->last_ns = f->now;
+    count_rate(t, at_ns);
+    if (!p->count++ || at_ns < p->first_ns) p->first_ns = at_ns;
+    if (at_ns > p->last_ns) p->last_ns = at_ns;
     if (o.id) p->by_status[class_of(o.status)]++;
     if (o.host < s->n_hosts) share_add(p->by_host, s->hosts[o.host].name);
     if (o.method <= METHOD_OTHER) share_add(p->by_method, methods[o.method]);
@@ -140,10 +151,45 @@ void tally_resolve(struct findings *f, struct tally *t) {
 
     if (!p->id || p->resolved_ns) return;
     p->resolved_ns = f->now;
+    t->is_dear = false;
     f->open--;
     f->open_of[p->kind]--;
     f->sort_is_old = true;
     changed(f, p->id, false);
+}
+
+static void share_less(struct finding_share *shares, const char *name) {
+    for (unsigned i = 0; i < FINDING_HOSTS && shares[i].count; i++) {
+        if (strncmp(shares[i].name, name, sizeof shares[i].name - 1)) continue;
+        if (--shares[i].count) return;
+        memmove(&shares[i], &shares[i + 1], (FINDING_HOSTS - 1 - i) * sizeof *shares);
+        memset(&shares[FINDING_HOSTS - 1], 0, sizeof *shares);
+        return;
+    }
+}
+
+void tally_uncount(struct findings *f, struct tally *t, struct occurrence o) {
+    struct finding *p = &t->pub;
+    unsigned n = 0;
+
+    p->count--;
+    p->by_status[class_of(o.status)]--;
+    if (o.host < t->subject->n_hosts) share_less(p->by_host, t->subject->hosts[o.host].name);
+    if (o.method <= METHOD_OTHER) share_less(p->by_method, methods[o.method]);
+    for (unsigned i = 0; i < p->n_ids; i++)
+        if (p->ids[i] != o.id) p->ids[n++] = p->ids[i];
+    p->n_ids = n;
+    f->sort_is_old = true;
+}
+
+void tally_withdraw(struct findings *f, struct tally *t) {
+    struct tally fresh = {.subject = t->subject, .link = t->link};
+
+    tally_resolve(f, t);
+    fresh.pub.subject = t->pub.subject;
+    fresh.pub.kind = t->pub.kind;
+    *t = fresh;
+    f->sort_is_old = true;
 }
 
 bool findings_next_change(struct findings *f, struct finding_change *out) {
@@ -239,7 +285,7 @@ static bool make_room(struct findings *f) {
     struct subject *s;
 
     TAILQ_FOREACH (s, &f->subjects, link) {
-        if (s->n_watched || s->n_waiting) continue;
+        if (s->n_watched) continue;
         subject_free(f, s);
         return true;
     }
@@ -384,6 +430,7 @@ static void leave(struct watch *w) {
 
     w->was_idle = was == WATCH_IDLE || was == WATCH_SPENT;
     w->was_opaque = was == WATCH_OPAQUE;
+    w->was_blocked = was == WATCH_BLOCKED;
     enter(w, WATCH_ENDING);
     if (w->subject && was != WATCH_ENDING) w->subject->n_open--;
 }
@@ -414,6 +461,7 @@ static void reused(struct findings *f, struct watch *w, int64_t at_ns) {
     struct subject *s = w->subject;
     int64_t gap = at_ns - w->done_ns, busy = w->done_ns - w->request_ns;
 
+    came_back(f, w, at_ns);
     s->spell[s->n_spells++ % SPELLS].from_ns = w->done_ns;
     s->spell[(s->n_spells - 1) % SPELLS].to_ns = at_ns;
     s->reuses++;
@@ -455,9 +503,10 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
 static void response(struct findings *f, struct watch *w, const struct fact *fact) {
     w->responses++;
     w->responded = true;
+    w->response_ns = fact->at_ns;
     w->status = fact->status;
     w->bodyless = fact->flags & FACT_BODYLESS;
-    if (!w->subject) return;
+    if (!w->subject || w->state == WATCH_ENDING) return; /* an end had its reasons before */
     w->subject->responses++;
     if (w->state == WATCH_IDLE) enter(w, WATCH_BUSY); /* pipelined: its request came before the last response's end */
     rules_response(f, w, fact);
@@ -495,7 +544,7 @@ static void ending(struct findings *f, struct watch *w, const struct fact *fact)
     if (w->state == WATCH_ENDING) return;
     w->end_ns = fact->at_ns;
     w->unanswered = w->state == WATCH_BUSY && !w->responded;
-    if (w->subject) rules_ending(f, w, fact->at_ns, (enum close_by)fact->by, (enum close_how)fact->how);
+    if (w->subject) rules_ending(f, w, fact->bytes, (enum close_by)fact->by, (enum close_how)fact->how);
     if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);
     leave(w);
 }

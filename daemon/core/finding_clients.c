@@ -17,9 +17,11 @@ static bool reads_all(enum stack st) {
     return st == STACK_CURL || st == STACK_WGET || st == STACK_AB;
 }
 
-/* Its connections commonly end with the session that made them: a FIN after one response is as likely that. */
+/* Its connections commonly end with the session that made them: a FIN after one response is as likely that. Of who does
+ * not say what it is nothing else is known. */
 static bool has_sessions(enum stack st) {
-    return st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX || st == STACK_AIOHTTP || reads_all(st);
+    return st == STACK_UNKNOWN || st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX ||
+           st == STACK_AIOHTTP || reads_all(st);
 }
 
 /* How much of a response, head and all, its own buffers can hide from its kernel: with less, an early close is a FIN.
@@ -69,8 +71,11 @@ void raise_early(struct findings *f, struct tally *t) {
     uint64_t proven = tally_get(t, NUM_PROVEN), rst = tally_get(t, NUM_BY_RST), fin = tally_get(t, NUM_BY_FIN);
     uint64_t justified = tally_get(t, NUM_JUSTIFIED);
     bool rare_and_right = justified == t->pub.count && t->pub.count < TUNNELS_OFTEN && fin == 0;
-    enum severity severity =
-        rare_and_right || t->pub.observer_effect == effect_aiohttp ? SEVERITY_INFO : SEVERITY_WARNING;
+    bool of_others = t->pub.observer_effect == effect_aiohttp || t->pub.observer_effect == effect_upstream;
+    bool streams = tally_get(t, NUM_STREAMS) == t->pub.count;
+    enum severity severity = rare_and_right || of_others || streams ? SEVERITY_INFO
+                             : proven || rst                        ? SEVERITY_WARNING
+                                                                    : by_rate(t);
 
     if (!proven && !rst && tally_get(t, NUM_REDIALS) < PAIRS) return;
     tally_raise(f, t, severity,
@@ -117,11 +122,27 @@ static void rst_unread(struct findings *f, struct watch *w, const struct fact_en
     tally_raise(f, t, severity, e->rst == FACT_RST_UNREAD ? CONFIDENCE_CONFIRMED : CONFIDENCE_LIKELY);
 }
 
+/* It had read the body for some time, nothing waited in its socket, as its FIN shows, nor before it: then it left
+ * while it waited for more. A timeout; or a stream, which has no other end. */
+static bool waited_for_more(const struct watch *w, const struct fact_end *e) {
+    return is_client(w->subject) && e->how == HOW_FIN && e->rst != FACT_RST_UNREAD && !w->was_blocked &&
+           w->end_ns - w->response_ns >= STREAMED;
+}
+
 void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e) {
+    if (w->counted_held) { /* the end of a leak */
+        if (e->local_rst && e->rst == FACT_RST_UNREAD) rst_unread(f, w, e, SEVERITY_WARNING);
+        return;
+    }
     struct tally *t = count_early(f, w, e);
 
     tally_add(t, NUM_PROVEN, 1);
     count_cost(t, e);
+    if (waited_for_more(w, e)) {
+        tally_add(t, NUM_WAITED_FOR_MORE, 1);
+        if (e->framing != FRAMING_LENGTH) tally_add(t, NUM_STREAMS, 1);
+        t->pub.ambiguous |= bit(FINDING_REQUEST_TIMEOUT);
+    }
     raise_early(f, t);
     if (e->local_rst && e->rst == FACT_RST_UNREAD)
         rst_unread(f, w, e, (enum severity)t->pub.severity); /* as right as giving it up */
@@ -154,7 +175,8 @@ void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *
 /* ---- a FIN after the whole response: what for? ---- */
 
 static struct occurrence waiting_occurrence(const struct close_waiting *c) {
-    return (struct occurrence){.id = c->id, .status = c->status, .host = c->host, .method = c->method};
+    return (struct occurrence){
+        .id = c->id, .at_ns = c->fin_ns, .status = c->status, .host = c->host, .method = c->method};
 }
 
 /* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
@@ -166,7 +188,7 @@ static bool another_was_kept(const struct findings *f, const struct subject *s, 
         if (s->spell[i].from_ns <= c->fin_ns && s->spell[i].to_ns >= c->fin_ns) return true;
     TAILQ_FOREACH (w, &s->idle, link) {
         if (w->done_ns > c->fin_ns) break;
-        if (how == SETTLE_END || f->now - c->fin_ns >= CLOSE_SOON) return true;
+        if (how == SETTLE_END || f->now - c->fin_ns >= EXPLAINED_BY) return true;
     }
     return false;
 }
@@ -201,7 +223,9 @@ void raise_churn(struct findings *f, struct subject *s, struct tally *t) {
 
 void raise_per_request(struct findings *f, struct tally *t) {
     if (tally_get(t, NUM_REDIALS) < PAIRS) return;
-    tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
+    /* Of who does not say what it is an early close is named first; this is what else it may be. */
+    bool other = t->subject->pub.stack == STACK_UNKNOWN && t->pub.ambiguous >> FINDING_EARLY_BODY_CLOSE & 1;
+    tally_raise(f, t, t->pub.observer_effect || other ? SEVERITY_INFO : by_rate(t), CONFIDENCE_SUSPECTED);
 }
 
 static void close_is_early(struct findings *f, struct subject *s, const struct close_waiting *c, const char *effect) {
@@ -215,7 +239,7 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
         tally_set(t, NUM_RECEIVED_BYTES, c->received);
         tally_set(t, NUM_UNREAD_IF_4096, UNKNOWN_BYTES); /* of an earlier one, which a RST ended */
         tally_set(t, NUM_REQUESTS, c->requests);
-        t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
+        if (c->requests == 1) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
         t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;
         raise_early(f, t);
     }
@@ -228,37 +252,64 @@ static void close_is_early(struct findings *f, struct subject *s, const struct c
     raise_per_request(f, t);
 }
 
-void rules_settle(struct findings *f, struct subject *s, enum settle how) {
-    unsigned kept = 0;
+/* Who used a connection before reads bodies: that it closes it now is the end of a session or of a program, unless it
+ * is the status of its last response. */
+static bool may_be_told(const struct subject *s, const struct close_waiting *c) {
+    return c->requests == 1 || is_matter_of_status(s, c);
+}
 
+/* One FIN tells nothing; several of a kind within the window are a habit, and then each counts. */
+static void tell_habit(struct findings *f, struct subject *s, enum settle how) {
+    bool known = s->told_ns && f->now - s->told_ns <= f->conf.window_ns;
+    unsigned kept = 0, like = 0;
+
+    for (unsigned i = 0; i < s->n_waiting; i++) like += s->waiting[i].alone && may_be_told(s, &s->waiting[i]);
     for (unsigned i = 0; i < s->n_waiting; i++) {
-        struct close_waiting *c = &s->waiting[i];
-        bool keeps_none = closes_to_proxies(f, s, c->proxied);
-        if (!keeps_none && another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
-            struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
-            count_redial(t, s, c->fin_ns);
-            raise_churn(f, s, t);
-        } else if (how != SETTLE_RIPE || f->now - c->fin_ns >= CLOSE_SOON) {
-            close_is_early(f, s, c, keeps_none ? effect_aiohttp : NULL);
-        } else {
+        const struct close_waiting *c = &s->waiting[i];
+        if (c->alone && (known || like >= OFTEN) && may_be_told(s, c)) {
+            s->told_ns = f->now;
+            close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
+        } else if (!c->alone || (how == SETTLE_RIPE && f->now - c->fin_ns <= f->conf.window_ns)) {
             s->waiting[kept++] = *c;
         }
     }
     s->n_waiting = kept;
 }
 
-static void fin_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
+void rules_settle(struct findings *f, struct subject *s, enum settle how) {
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < s->n_waiting; i++) {
+        struct close_waiting *c = &s->waiting[i];
+        bool keeps_none = closes_to_proxies(f, s, c->proxied);
+        if (!c->alone && !keeps_none && another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
+            struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
+            count_redial(t, s, c->fin_ns);
+            raise_churn(f, s, t);
+            continue;
+        }
+        c->alone |= how != SETTLE_RIPE || f->now - c->fin_ns >= EXPLAINED_BY;
+        s->waiting[kept++] = *c;
+    }
+    s->n_waiting = kept;
+    tell_habit(f, s, how);
+}
+
+static int64_t soon_after(uint64_t bytes) {
+    return CLOSE_SOON + (bytes < ((uint64_t)1 << 32) ? (int64_t)bytes * SEC(1) / READ_RATE : SEC(3600));
+}
+
+void fin_after_response(struct findings *f, struct watch *w, int64_t came_ns, uint64_t received) {
     struct subject *s = w->subject;
     struct close_waiting *c;
 
-    /* Of a large body the daemon's kernel may have megabytes left when the daemon is done. */
-    int64_t came_ns = e->last_data_ns > w->done_ns ? e->last_data_ns : w->done_ns;
-    if (!w->was_idle || w->no_reuse || w->http10 || !w->done_ns || w->end_ns - came_ns > CLOSE_SOON) return;
+    w->judged = true;
+    if (w->no_reuse || w->http10 || !w->done_ns || w->end_ns - came_ns > soon_after(w->delivered)) return;
     s->fin_by[class_of(w->status)]++;
     if (s->n_waiting == WAITING) rules_settle(f, s, SETTLE_ALL);
     c = &s->waiting[s->n_waiting++];
     *c = (struct close_waiting){.fin_ns = w->end_ns,
-                                .received = e->received_bytes,
+                                .received = received,
                                 .delivered = w->delivered,
                                 .id = w->id,
                                 .requests = w->requests,
@@ -267,6 +318,12 @@ static void fin_after_response(struct findings *f, struct watch *w, const struct
                                 .method = w->method,
                                 .bodyless = w->bodyless,
                                 .proxied = w->proxied};
+}
+
+/* Of a large body the daemon's kernel may have megabytes left when the daemon is done. */
+static void fin_at_last(struct findings *f, struct watch *w, const struct fact_end *e) {
+    if (!w->was_idle || w->judged) return;
+    fin_after_response(f, w, e->last_data_ns > w->done_ns ? e->last_data_ns : w->done_ns, e->received_bytes);
 }
 
 /* ---- body_not_closed and transport_per_request, by what is held ---- */
@@ -281,10 +338,10 @@ struct held {
 
 /* A capture is given a short leak_after, for it may be short itself; but who stops reading for a second in the middle
  * of a large body, and then goes on, leaks nothing. */
-static int64_t patience(const struct findings *f, enum held_when when, bool blocked) {
-    int64_t least = f->conf.leak_after_ns;
+static int64_t patience(const struct findings *f, const struct subject *s, enum held_when when, bool blocked) {
+    int64_t least = f->conf.leak_after_ns, rest = RESTS * s->came_back_ns;
 
-    if (!blocked) return when == HELD_AT_END ? 0 : least;
+    if (!blocked) return when == HELD_AT_END ? rest : rest > least ? rest : least;
     if (when != HELD_SO_FAR || f->conf.observer != OBSERVER_CAPTURE) return least;
     return f->conf.slow_after_ns > least ? f->conf.slow_after_ns : least;
 }
@@ -295,7 +352,7 @@ static bool is_held(const struct findings *f, const struct subject *s, const str
                     bool passed_over) {
     bool blocked = w->state == WATCH_BLOCKED;
     int64_t since = blocked ? w->blocked_ns : w->done_ns, unused_since = blocked ? w->stalled_ns : w->done_ns;
-    return f->now - since >= patience(f, when, blocked) && (!passed_over || s->last_open_ns >= unused_since + RACE);
+    return f->now - since >= patience(f, s, when, blocked) && (!passed_over || s->last_open_ns >= unused_since + RACE);
 }
 
 static void add_held(struct held *h, struct watch *w, bool blocked) {
@@ -326,6 +383,35 @@ static void see_held(const struct findings *f, const struct subject *s, enum hel
         if (!is_held(f, s, w, when, passed_over)) break; /* and none of those behind it */
         add_held(h, w, false);
     }
+}
+
+/* What was suspected for this connection's sake was not so. */
+static void was_not_held(struct findings *f, struct watch *w, enum finding_kind kind) {
+    struct subject *s = w->subject;
+    struct tally *t = s->tally[kind];
+
+    if (!t || t->pub.confidence == CONFIDENCE_CONFIRMED || !t->pub.count) return;
+    tally_uncount(f, t, last_of(w));
+    if (t->pub.count >= HELD_LEAST) return;
+    TAILQ_FOREACH (w, &s->idle, link) {
+        if (kind == FINDING_BODY_NOT_CLOSED)
+            w->counted_held = false;
+        else
+            w->counted_single = false;
+    }
+    tally_withdraw(f, t);
+}
+
+/* It was passed over, and is used again: several pools look like one from here, as of the processes of one program or
+ * of clients behind one address, and each comes back to its own connections. */
+void came_back(struct findings *f, struct watch *w, int64_t at_ns) {
+    struct subject *s = w->subject;
+    int64_t rest = at_ns - w->done_ns;
+
+    if (!is_client(s) || s->last_open_ns < w->done_ns + RACE) return;
+    if (rest > s->came_back_ns) s->came_back_ns = rest;
+    if (w->counted_held) was_not_held(f, w, FINDING_BODY_NOT_CLOSED);
+    if (w->counted_single) was_not_held(f, w, FINDING_TRANSPORT_PER_REQUEST);
 }
 
 static void count_held(struct findings *f, struct subject *s, enum held_when when) {
@@ -377,8 +463,7 @@ static void body_not_closed(struct findings *f, struct subject *s, const struct 
                             : CONFIDENCE_LIKELY);
 }
 
-static void held_per_request(struct findings *f, struct subject *s, const struct held *h, enum held_when when,
-                             bool ambiguous) {
+static void held_per_request(struct findings *f, struct subject *s, enum held_when when, bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_TRANSPORT_PER_REQUEST);
 
     count_single(f, s, when);
@@ -387,7 +472,7 @@ static void held_per_request(struct findings *f, struct subject *s, const struct
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_BODY_NOT_CLOSED);
     t->pub.last_ns = f->now;
     t->raised_now = true;
-    if (t->pub.count) tally_raise(f, t, SEVERITY_WARNING, h->read == h->n ? CONFIDENCE_LIKELY : CONFIDENCE_SUSPECTED);
+    if (t->pub.count) tally_raise(f, t, SEVERITY_WARNING, ambiguous ? CONFIDENCE_SUSPECTED : CONFIDENCE_LIKELY);
 }
 
 static void held_resolved(struct findings *f, struct subject *s, enum finding_kind kind) {
@@ -425,7 +510,7 @@ void held_connections(struct findings *f, struct subject *s, enum held_when when
         body_not_closed(f, s, &h, when, may_be_pools);
     }
     if (may_be_pools)
-        held_per_request(f, s, &h, when, may_be_unread);
+        held_per_request(f, s, when, may_be_unread);
     else
         held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
 }
@@ -472,7 +557,7 @@ void client_ended(struct findings *f, struct watch *w, const struct fact_end *e)
         rst_after_response(f, w, e);
         break;
     case FACT_EARLY_FIN_AFTER:
-        fin_after_response(f, w, e);
+        fin_at_last(f, w, e);
         break;
     case FACT_EARLY_NO_RESPONSE:
         if (w->request_ns) gave_up_waiting(f, w);
@@ -481,7 +566,7 @@ void client_ended(struct findings *f, struct watch *w, const struct fact_end *e)
         if (e->local_rst) rst_of_unknown(f, w, e);
         break;
     case FACT_EARLY_NO:
-        if (w->was_idle && e->how == HOW_FIN) fin_after_response(f, w, e); /* of a response without a body */
+        if (e->how == HOW_FIN) fin_at_last(f, w, e); /* of a response without a body */
         break;
     case FACT_EARLY_OPEN:
         break;

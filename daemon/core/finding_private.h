@@ -10,14 +10,16 @@
 
 /* ---- thresholds ---- */
 
-#define CLOSE_SOON                                                                                                     \
-    MSEC(1500)                  /* a FIN this soon after the response is because of it, not of an idle timeout; and so \
-                                   long it waits for what explains it */
-#define AT_ONCE       MSEC(10)  /* a server's FIN so soon after its response is part of it */
-#define RACE          MSEC(5)   /* a connection dialed this soon after another became free was on its way already */
-#define STALL         SEC(1)    /* for so long the window of a program that reads nothing may still let bytes in */
-#define AT_EXIT       MSEC(200) /* what happens to many connections within this time happens because a program ends */
-#define MUCH_RECEIVED 16384     /* more than any one read takes: a RST after it had something unread */
+#define CLOSE_SOON MSEC(900) /* a FIN this soon after the response is because of it; idle timeouts begin at 1 s */
+#define READ_RATE                                                                                                      \
+    (2u << 20) /* bytes a second that a busy program reads of what its kernel has: longer for large ones */
+#define EXPLAINED_BY  MSEC(1500) /* so long such a FIN waits for what explains it */
+#define STREAMED      MSEC(200)  /* who read a body for so long, left nothing unread and goes, waited for more of it */
+#define AT_ONCE       MSEC(10)   /* a server's FIN so soon after its response is part of it */
+#define RACE          MSEC(5)    /* a connection dialed this soon after another became free was on its way already */
+#define STALL         SEC(1)     /* for so long the window of a program that reads nothing may still let bytes in */
+#define AT_EXIT       MSEC(200)  /* what happens to many connections within this time happens because a program ends */
+#define MUCH_RECEIVED 16384      /* more than any one read takes: a RST after it had something unread */
 #define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
 #define QUEUE_MOST                                                                                                     \
     (256u << 10) /* nor does a kernel take more for a program that reads nothing: its window is shut before */
@@ -26,7 +28,10 @@
 #define PAIRS          2            /* so many times closed and dialed again are a habit */
 #define HELD_LEAST     3            /* so many held connections are no coincidence ... */
 #define HELD_LEAST_END 2            /* ... and at a capture's end, where waiting shows no more */
+#define RESTS          2            /* so many times as long as one that came back after all, and it is held */
 #define OFTEN          3
+#define DEAR_TIMES     5       /* a connection for one request costs a handshake: so many ... */
+#define DEAR_OVER      SEC(10) /* ... within this time are worth a warning, a probe now and then is not */
 #define TUNNELS_OFTEN  10
 #define TUNNEL_SMALL   (64u << 10)
 #define MAX_SUBJECTS   4096
@@ -51,7 +56,7 @@ struct watch {
     struct subject *subject; /* NULL: not known yet */
     conn_id id;
     struct endpoint peer, server;
-    int64_t opened_ns, request_ns, done_ns, end_ns;
+    int64_t opened_ns, request_ns, response_ns, done_ns, end_ns;
     int64_t blocked_ns, flowing_ns;
     int64_t stalled_ns;      /* blocked since then, but for bytes that went out in less than STALL */
     int64_t unread_since_ns; /* the probe sees recv_q above zero since then; 0 */
@@ -63,9 +68,10 @@ struct watch {
     bool responded; /* the head of the response under way came */
     bool no_reuse, bodyless, http10, proxied, retried;
     bool probed, counted_slow;
-    bool counted_held, counted_single; /* as body_not_closed, as transport_per_request: once each */
-    bool was_idle, was_opaque;         /* when it ended */
-    bool unanswered;                   /* the same: its request had not one byte of an answer */
+    bool counted_held, counted_single;      /* as body_not_closed, as transport_per_request: once each */
+    bool was_idle, was_opaque, was_blocked; /* when it ended */
+    bool unanswered;                        /* the same: its request had not one byte of an answer */
+    bool judged;                            /* what its end by a FIN means is settled, or will be by subject.waiting */
 };
 
 /* ---- a subject ---- */
@@ -78,6 +84,7 @@ struct close_waiting { /* a FIN after a whole response: cap, early close or sess
     uint16_t status;
     uint8_t host, method;
     bool bodyless, proxied;
+    bool alone; /* nothing explains it: it waits for others like it */
 };
 
 #define WAITING 64
@@ -115,6 +122,8 @@ struct subject {
     uint64_t n_spells;
     struct close_waiting waiting[WAITING];
     unsigned n_waiting;
+    int64_t told_ns;      /* when FINs were last found to be a habit; 0 */
+    int64_t came_back_ns; /* the longest that a connection lay idle, was passed over, and was used again after all */
     int64_t idle_ends[LEARNED]; /* idle times at which the server ended it: ring */
     uint32_t n_idle_ends;
     uint32_t nth, nth_times; /* responses until the server said close */
@@ -133,10 +142,14 @@ struct subject {
 
 struct tally {
     struct finding pub; /* pub.id 0: not raised */
+    struct subject *subject;
     TAILQ_ENTRY(tally) link;
     uint32_t unredialed;   /* closes that no opening has followed, */
     int64_t unredialed_ns; /* the first of them; */
     uint64_t next_open;    /* and the opening of the subject that may follow the next close */
+    int64_t dear_since_ns; /* the first of the last few that came within DEAR_OVER, */
+    uint32_t dear_times;   /* how many they are, */
+    bool is_dear;          /* and that they were DEAR_TIMES once, until it resolves */
     bool raised_now;       /* state-like kinds: the cause stands */
 };
 
@@ -175,6 +188,7 @@ struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind 
 /* One more occurrence, on a connection (0: none) with what its last exchange was. */
 struct occurrence {
     conn_id id;
+    int64_t at_ns; /* 0: now. In a capture all may be known of a connection long after its end */
     uint16_t status;
     uint8_t host, method;
 };
@@ -189,14 +203,24 @@ uint64_t tally_get(const struct tally *t, enum finding_number n);
 void tally_raise(struct findings *f, struct tally *t, enum severity severity, enum confidence confidence);
 void tally_resolve(struct findings *f, struct tally *t);
 
+/* An occurrence that was counted turned out to be none; and all of them: it is no finding, and never was one. */
+void tally_uncount(struct findings *f, struct tally *t, struct occurrence o);
+void tally_withdraw(struct findings *f, struct tally *t);
+
 static inline uint64_t ms(int64_t ns) {
     return ns > 0 ? (uint64_t)(ns / MSEC(1)) : 0;
 }
 static inline struct occurrence last_of(const struct watch *w) {
-    return (struct occurrence){.id = w->id, .status = w->status, .host = w->host, .method = w->method};
+    return (struct occurrence){
+        .id = w->id, .at_ns = w->end_ns, .status = w->status, .host = w->host, .method = w->method};
 }
 static inline bool is_client(const struct subject *s) {
     return s->pub.side != SIDE_UPSTREAM;
+}
+
+/* What costs a new connection a request is worth a warning where it comes often. */
+static inline enum severity by_rate(const struct tally *t) {
+    return t->is_dear ? SEVERITY_WARNING : SEVERITY_INFO;
 }
 
 /* A connection was closed then: is there an opening that followed, and not already another of these closes? Of ends
@@ -208,6 +232,7 @@ bool has_pool_limit(enum stack st); /* it has a pool whose size is limited, and 
 void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e);
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e);
 void client_ended(struct findings *f, struct watch *w, const struct fact_end *e);
+void fin_after_response(struct findings *f, struct watch *w, int64_t came_ns, uint64_t received);
 void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e);
 enum held_when {
     HELD_SO_FAR,  /* time passes */
@@ -215,6 +240,7 @@ enum held_when {
     HELD_AT_END,  /* a capture ends: waiting would show no more */
 };
 void held_connections(struct findings *f, struct subject *s, enum held_when when);
+void came_back(struct findings *f, struct watch *w, int64_t at_ns);
 void raise_early(struct findings *f, struct tally *t);
 void raise_churn(struct findings *f, struct subject *s, struct tally *t);
 void raise_per_request(struct findings *f, struct tally *t);
@@ -223,7 +249,7 @@ void raise_per_request(struct findings *f, struct tally *t);
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
 void rules_response(struct findings *f, struct watch *w, const struct fact *fact);
 void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns);
-void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how);
+void rules_ending(struct findings *f, struct watch *w, uint64_t received, enum close_by by, enum close_how how);
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);
 void rules_waited(struct findings *f, struct watch *w, uint64_t ns, bool limited);
 void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause cause);

@@ -9,7 +9,7 @@ static void forbids_reuse(struct findings *f, struct watch *w, enum finding_kind
 
     count_redial(t, w->subject, f->now);
     tally_set(t, of, all);
-    if (t->pub.count >= OFTEN && t->pub.count * 2 >= all) tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_CONFIRMED);
+    if (t->pub.count >= OFTEN && t->pub.count * 2 >= all) tally_raise(f, t, by_rate(t), CONFIDENCE_CONFIRMED);
 }
 
 /* The request allowed reuse, and the response does not. */
@@ -49,10 +49,11 @@ static void raise_idle_ends(struct findings *f, struct subject *s, enum finding_
     uint64_t redials = t ? tally_get(t, NUM_REDIALS) : 0;
 
     if (!t || t->pub.count < PAIRS || !redials) return;
+    bool most = redials >= OFTEN && redials * 5 >= s->requests;
     tally_raise(f, t,
-                kind == FINDING_SERVER_RESETS_IDLE || (redials >= OFTEN && redials * 5 >= s->requests)
-                    ? SEVERITY_WARNING
-                    : SEVERITY_INFO,
+                kind == FINDING_SERVER_RESETS_IDLE ? SEVERITY_WARNING
+                : most                             ? by_rate(t)
+                                                   : SEVERITY_INFO,
                 CONFIDENCE_CONFIRMED);
 }
 
@@ -151,7 +152,7 @@ static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_
     tally_add(t, NUM_RECEIVED_BYTES, e->received_bytes);
     tally_set(t, NUM_MEAN_BYTES, tally_get(t, NUM_RECEIVED_BYTES) / t->pub.count);
     if (t->pub.count >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)
-        tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_LIKELY);
+        tally_raise(f, t, by_rate(t), CONFIDENCE_LIKELY);
 }
 
 /* ---- a client that does not take what it is sent ---- */
@@ -257,10 +258,12 @@ static void saturated(struct findings *f, struct subject *s) {
 
 /* ---- the moments ---- */
 
-void rules_ending(struct findings *f, struct watch *w, int64_t at_ns, enum close_by by, enum close_how how) {
+void rules_ending(struct findings *f, struct watch *w, uint64_t received, enum close_by by, enum close_how how) {
     struct subject *s = w->subject;
 
-    (void)at_ns;
+    /* In a capture all is known of it now, and what explains it is near; its record may come much later. */
+    if (by == BY_LOCAL && how == HOW_FIN && s->pub.side == SIDE_CLIENT && w->state == WATCH_IDLE)
+        fin_after_response(f, w, w->done_ns, received);
     /* A program that ends while it holds connections: its kernel resets those with unread bytes. */
     if (by == BY_LOCAL && how == HOW_RST && is_client(s) && (w->state == WATCH_IDLE || w->state == WATCH_BLOCKED))
         held_connections(f, s, HELD_AT_EXIT);

@@ -93,14 +93,23 @@ static inline struct fact_end an_end(void) {
                              .early = FACT_EARLY_FIN_AFTER};
 }
 
-static inline void ended(conn_id id, const struct fact_end *e) {
+static inline void ending(conn_id id, const struct fact_end *e) {
     struct fact fact = fact_of(id, FACT_ENDING);
     fact.by = e->by;
     fact.how = e->how;
+    fact.bytes = e->received_bytes;
     say(fact);
-    fact = fact_of(id, FACT_CLOSED);
+}
+
+static inline void closed(conn_id id, const struct fact_end *e) {
+    struct fact fact = fact_of(id, FACT_CLOSED);
     fact.end = e;
     say(fact);
+}
+
+static inline void ended(conn_id id, const struct fact_end *e) {
+    ending(id, e);
+    closed(id, e);
 }
 
 static inline void fin(conn_id id) {

@@ -45,16 +45,19 @@ TEST(idle_connections_are_not_held_while_no_new_ones_are_opened) {
 }
 
 TEST(an_idle_timeout_of_the_client_is_no_early_close) {
-    begin(SIDE_CLIENT, NULL);
-    for (conn_id id = 1; id <= 10; id++) {
-        opened(id);
-        exchange(id);
-        wait_for(SEC(4)); /* as undici */
-        fin(id);
+    static const int64_t timeouts[] = {SEC(1), SEC(4)}; /* a hasty one, and undici's */
+    for (unsigned i = 0; i < 2; i++) {
+        begin(SIDE_CLIENT, NULL);
+        for (conn_id id = 1; id <= 10; id++) {
+            opened(id);
+            exchange(id);
+            wait_for(timeouts[i]);
+            fin(id);
+        }
+        wait_for(SEC(3));
+        nothing();
+        end();
     }
-    wait_for(SEC(3));
-    nothing();
-    end();
 }
 
 /* ---- who forbids reuse ---- */
@@ -94,6 +97,37 @@ TEST(a_close_on_the_last_request_alone_is_good_manners) {
         ended(id, &e);
     }
     nothing();
+    end();
+}
+
+TEST(probes_now_and_then_are_told_and_no_more) {
+    for (unsigned i = 0; i < 4; i++) {
+        uint8_t asked = i < 2 ? FACT_NO_REUSE : FACT_HTTP10;
+        begin(SIDE_CLIENT, "kube-probe/1.27");
+        for (conn_id id = 1; id <= 20; id++) closing_exchange(id, asked, asked), now += i & 1 ? MSEC(200) : SEC(3);
+        CHECK_EQ(n_found(), 1);
+        const struct finding *fi = findings_get(f, 0);
+        CHECK(fi && fi->severity == (i & 1 ? SEVERITY_WARNING : SEVERITY_INFO) && fi->count == 20);
+        end();
+    }
+}
+
+TEST(what_is_said_to_a_client_that_has_left_is_no_fault) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 4; id++) {
+        struct fact_end e = an_end();
+        e.early = FACT_EARLY_NO_RESPONSE;
+        opened(id);
+        request(id, 0);
+        now += MSEC(300);
+        ending(id, &e);
+        now += MSEC(1);
+        response(id, FACT_NO_REUSE);
+        done(id);
+        closed(id, &e);
+    }
+    CHECK(found(FINDING_REQUEST_TIMEOUT));
+    CHECK_EQ(n_found(), 1);
     end();
 }
 

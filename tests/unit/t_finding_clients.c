@@ -131,17 +131,121 @@ TEST(a_fin_after_no_body_is_no_early_close) {
     end();
 }
 
-TEST(curl_reads_all_it_is_a_process_per_request) {
+static void curl_every(int64_t ns, unsigned times, enum severity severity) {
     begin(SIDE_CLIENT, "curl/7.88.1");
-    for (conn_id id = 1; id <= 5; id++) {
+    for (conn_id id = 1; id <= times; id++) {
         opened(id);
         exchange(id);
         fin(id);
-        now += MSEC(50);
+        wait_for(ns);
     }
     wait_for(SEC(2));
-    CHECK(found(FINDING_TRANSPORT_PER_REQUEST));
+    const struct finding *fi = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(fi && fi->severity == severity && fi->count == times);
     CHECK_EQ(n_found(), 1);
+    end();
+}
+
+TEST(curl_reads_all_it_is_a_process_per_request) {
+    curl_every(MSEC(50), 5, SEVERITY_WARNING);
+}
+
+TEST(a_call_now_and_then_is_told_and_no_more) {
+    curl_every(SEC(3), 20, SEVERITY_INFO);  /* a health check */
+    curl_every(MSEC(50), 3, SEVERITY_INFO); /* a script */
+}
+
+/* Connections of several requests each, that end at once after the last. */
+static void sessions(unsigned n, uint16_t last_status) {
+    begin(SIDE_CLIENT, "python-requests/2.28.1");
+    for (conn_id id = 1; id <= n; id++) {
+        opened(id);
+        for (int i = 0; i < 5; i++) exchange(id), now += MSEC(20);
+        status = last_status;
+        exchange(id);
+        status = 200;
+        fin(id);
+        wait_for(MSEC(200));
+    }
+    wait_for(SEC(2));
+}
+
+TEST(who_used_a_connection_again_reads_bodies_and_ends_a_session_with_it) {
+    sessions(12, 200);
+    nothing();
+    wait_for(SEC(600));
+    nothing();
+    end();
+}
+
+TEST(connections_that_end_with_errors_alone_show_what_is_done_with_errors) {
+    sessions(12, 404);
+    const struct finding *fi = found(FINDING_EARLY_BODY_CLOSE);
+    CHECK(fi && fi->count == 12 && fi->by_status[4] == 12 && fi->by_status[2] == 0 && !fi->ambiguous);
+    CHECK(fi && fi->confidence == CONFIDENCE_LIKELY && fi->number[NUM_REDIALS] == 11);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
+TEST(a_client_that_nobody_knows_may_close_bodies_or_make_clients) {
+    begin(SIDE_CLIENT, NULL);
+    for (conn_id id = 1; id <= 8; id++) opened(id), exchange(id), fin(id), wait_for(MSEC(100));
+    wait_for(SEC(2));
+    const struct finding *a = found(FINDING_EARLY_BODY_CLOSE), *b = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(a && a->severity == SEVERITY_WARNING && a->ambiguous >> FINDING_TRANSPORT_PER_REQUEST & 1);
+    CHECK(b && b->severity == SEVERITY_INFO && b->ambiguous >> FINDING_EARLY_BODY_CLOSE & 1);
+    end();
+}
+
+TEST(a_fin_at_the_end_of_a_program_is_not_one_more_of_what_resets_prove) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 6; id++)
+        size = 70000, opened(id), request(id, 0), response(id, 0), rst_in_body(id, 1000);
+    size = 300;
+    opened(7), exchange(7), fin(7);
+    wait_for(SEC(2));
+    findings_end(f, now);
+    const struct finding *fi = found(FINDING_EARLY_BODY_CLOSE);
+    CHECK(fi && fi->count == 6 && !fi->ambiguous && !(fi->known >> NUM_BY_FIN & 1));
+    end();
+}
+
+/* The client's FIN in the middle of a body, so long after its head. */
+static const struct finding *left_in_body(int64_t after, enum body_framing framing) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 4; id++) {
+        struct fact_end e = an_end();
+        e.early = FACT_EARLY_IN_BODY;
+        e.phase = PHASE_IN_BODY;
+        e.framing = (uint8_t)framing;
+        if (framing != FRAMING_LENGTH) e.body_announced = UNKNOWN_BYTES;
+        e.body_read = 50;
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        now += after;
+        ended(id, &e);
+    }
+    CHECK_EQ(n_found(), 1);
+    return found(FINDING_EARLY_BODY_CLOSE);
+}
+
+TEST(who_leaves_while_it_waits_for_more_of_a_body_may_have_run_out_of_patience) {
+    const struct finding *fi = left_in_body(MSEC(500), FRAMING_LENGTH);
+    CHECK(fi && fi->severity == SEVERITY_WARNING && fi->confidence == CONFIDENCE_CONFIRMED);
+    CHECK(fi && fi->ambiguous >> FINDING_REQUEST_TIMEOUT & 1 && fi->number[NUM_WAITED_FOR_MORE] == 4);
+    end();
+    fi = left_in_body(MSEC(20), FRAMING_LENGTH);
+    CHECK(fi && fi->severity == SEVERITY_WARNING && !fi->ambiguous && !(fi->known >> NUM_WAITED_FOR_MORE & 1));
+    end();
+}
+
+TEST(a_stream_has_no_other_end_than_its_client_leaving) {
+    const struct finding *fi = left_in_body(SEC(60), FRAMING_CHUNKED);
+    CHECK(fi && fi->severity == SEVERITY_INFO && fi->number[NUM_STREAMS] == 4);
+    end();
+    fi = left_in_body(MSEC(20), FRAMING_CHUNKED);
+    CHECK(fi && fi->severity == SEVERITY_WARNING);
     end();
 }
 
@@ -288,6 +392,31 @@ TEST(a_full_idle_pool_is_told_from_early_closes_by_the_connections_that_were_kep
     CHECK(fi);
     CHECK_EQ(fi ? fi->count : 0, 30);
     CHECK_EQ(fi ? fi->number[NUM_SUFFICIENT] : 0, 8);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
+TEST(of_a_capture_the_records_come_late_and_what_explains_them_does_not) {
+    struct fact_end e = an_end();
+    conn_id next = 3;
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    opened(1), opened(2);
+    for (unsigned r = 0; r < 20; r++) {
+        conn_id first = next;
+        for (; next < first + 6; next++) opened(next), request(next, 0);
+        request(1, 0), request(2, 0);
+        now += MSEC(10);
+        for (conn_id id = 1; id <= 2; id++) response(id, 0), done(id);
+        for (conn_id id = first; id < next; id++) response(id, 0), done(id), ending(id, &e);
+        wait_for(MSEC(100));
+    }
+    int64_t last = now;
+    wait_for(SEC(5));
+    for (conn_id id = 3; id < next; id++) closed(id, &e);
+    findings_end(f, now);
+    const struct finding *fi = found(FINDING_IDLE_CAP_CHURN);
+    CHECK(fi && fi->count == 120 && fi->number[NUM_REDIALS] == 114);
+    CHECK(fi && fi->last_ns < last && fi->number[NUM_SUFFICIENT] == 8);
     CHECK_EQ(n_found(), 1);
     end();
 }

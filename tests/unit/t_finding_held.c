@@ -198,6 +198,80 @@ TEST(bytes_that_do_not_leave_us_are_a_leak_too) {
     end();
 }
 
+/* Twelve pools look like one from here: the processes of one program, or clients behind one address. Each asks once
+ * in a while, and comes back to its own connection. */
+static void several_pools(unsigned rounds, int64_t pause) {
+    for (unsigned r = 0; r < rounds; r++) {
+        for (conn_id id = 1; id <= 12; id++) {
+            if (!r) opened(id);
+            exchange(id);
+            wait_for(pause / 12);
+        }
+    }
+}
+
+TEST(connections_that_are_used_again_were_not_held) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    several_pools(1, SEC(120));
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_TRANSPORT_PER_REQUEST)); /* so it seems, still */
+    several_pools(2, SEC(120));
+    nothing();
+    CHECK_EQ(findings_held(f), 0);
+    CHECK_EQ(findings_open(f), 0);
+    struct finding_change c;
+    unsigned raised = 0, cleared = 0;
+    while (findings_next_change(f, &c)) c.raised ? raised++ : cleared++;
+    CHECK(raised == 2 && cleared == 2);
+    for (conn_id id = 13; id <= 15; id++)
+        opened(id), exchange(id), wait_for(SEC(5)); /* three more, as late as the others */
+    wait_for(SEC(60));
+    nothing();
+    wait_for(SEC(600)); /* but for ever is too long */
+    CHECK(found(FINDING_BODY_NOT_CLOSED));
+    end();
+}
+
+TEST(one_that_comes_back_does_not_clear_the_others) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    leak_some(10);
+    wait_for(SEC(30));
+    CHECK_EQ(found(FINDING_BODY_NOT_CLOSED)->count, 10);
+    exchange(4);
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->count == 9 && fi->by_status[2] == 9 && fi->by_host[0].count == 9 && fi->n_ids == 9);
+    for (unsigned i = 0; fi && i < fi->n_ids; i++) CHECK(fi->ids[i] != 4);
+    end();
+}
+
+TEST(the_end_of_a_leak_is_no_early_close) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 300000;
+    for (conn_id id = 1; id <= 4; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(31));
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->count == 4);
+    for (conn_id id = 1; id <= 4; id++) rst_in_body(id, 1000);
+    CHECK(found(FINDING_RST_UNREAD_DATA) && found(FINDING_RST_UNREAD_DATA)->count == 4);
+    CHECK(!found(FINDING_EARLY_BODY_CLOSE));
+    end();
+}
+
+TEST(what_may_be_unread_is_not_likely_a_pool_for_each) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    leak_some(6); /* of 300 bytes, which Go's own buffer has */
+    for (conn_id id = 1; id <= 6; id++) socket_of(id, 0);
+    wait_for(SEC(31));
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->confidence == CONFIDENCE_SUSPECTED);
+    CHECK(found(FINDING_TRANSPORT_PER_REQUEST) &&
+          found(FINDING_TRANSPORT_PER_REQUEST)->confidence == CONFIDENCE_SUSPECTED);
+    end();
+}
+
 int main(void) {
     return tap_run();
 }

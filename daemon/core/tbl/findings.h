@@ -20,7 +20,8 @@ X(EARLY_BODY_CLOSE, "early_body_close", WARNING,
   "{received_bytes|byte|bytes} received][; {unread_bytes} {unread_bytes|byte|bytes} lay unread at {count|the "
   "close|those closes}][; {requests} {requests|request|requests} on {count|its|the last} connection{requests|, not "
   "reused|}][; {redials} new {redials|connection|connections} followed][; {justified} {justified|was|were} given up "
-  "rightly, with more left than a new connection costs]",
+  "rightly, with more left than a new connection costs][; {waited_for_more} while waiting for "
+  "more]",
   "A response body was closed before its end was seen. Its connection cannot carry another request and is thrown "
   "away; where bytes lay unread in the kernel, close() became a RST.")
 X(RST_UNREAD_DATA, "rst_unread_data", WARNING,
