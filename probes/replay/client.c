@@ -402,6 +402,7 @@ static void close_client(struct client *c, bool reset) {
 
     observe_close(c, reset);
     event_del(&c->event);
+    if (c->shut) shutdown(c->fd, SHUT_WR);
     close(c->fd);
     c->fd = -1;
     c->state = CLIENT_ENDED;
@@ -452,7 +453,9 @@ static enum progress do_end(struct client *c, bool reset) {
         read_some(c);
         if (client_unread(c) && !is_impatient(c, patience(c), TROUBLE_NO_ANSWER)) return WAITS_FAST;
     }
-    if (reset && client_unread(c) == 0) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
+    c->shut = plan_of(c)->abandons;
+    if (reset && client_unread(c) == 0 && !c->shut)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
     close_client(c, reset);
     return DONE;
 }
@@ -487,6 +490,7 @@ static enum progress do_step(struct client *c, const struct plan_step *s) {
     case STEP_FIN:
         return do_end(c, false);
     case STEP_RESET:
+    case STEP_ABANDON:
         return do_end(c, true);
     }
     return DONE;

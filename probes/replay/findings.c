@@ -47,6 +47,30 @@ static const struct conn_outcome *outcome_of(const struct outcomes *o, const str
     return &o->conns[*conn];
 }
 
+/* These are raised by how long something took, not by what was done. */
+static bool is_of_time(enum finding_kind k) {
+    switch (k) {
+    case FINDING_BODY_NOT_CLOSED:
+    case FINDING_TRANSPORT_PER_REQUEST:
+    case FINDING_IDLE_CAP_CHURN:
+    case FINDING_SLOW_READER:
+    case FINDING_REQUEST_TIMEOUT:
+    case FINDING_POOL_WAIT:
+    case FINDING_DIAL_STORM:
+    case FINDING_SERVER_CLOSES_IDLE:
+    case FINDING_SERVER_RESETS_IDLE:
+    case FINDING_STALE_REUSE_RACE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Its origin forbade reuse, and the proxy did not pass that on: what its client did then looks otherwise. */
+static bool was_let_live(const struct run *r, uint32_t conn) {
+    return r->plan->conns[conn].record->evidence.response_close && r->clients[conn].keeps_alive;
+}
+
 /* Are all connections that it names such that they could not do the same? */
 static enum outcome_cause why_not(const struct outcomes *o, const struct run *r, const struct finding *fi,
                                   bool captured) {
@@ -60,6 +84,8 @@ static enum outcome_cause why_not(const struct outcomes *o, const struct run *r,
             cause = CAUSE_NOT_PLAYED;
         else if (c->verdict == VERDICT_EXPLAINED)
             cause = cause ? cause : (enum outcome_cause)c->diff[0].cause;
+        else if (!captured && was_let_live(r, conn))
+            cause = CAUSE_PROXY_KEPT;
         else
             return CAUSE_NONE;
     }
@@ -91,7 +117,10 @@ void outcomes_findings(struct outcomes *o, const struct run *r, const struct dia
             continue;
         }
         f->cause = (uint8_t)(a ? why_not(o, r, a, true) : why_not(o, r, b, false));
-        if (!f->cause && r->stub && r->options.speed > 0 && !r->options.pace) f->cause = CAUSE_NOT_PACED;
+        if (k == FINDING_SERVER_LIMITS_REQUESTS && a && r->stub && stub_counts(r->stub).connections > 1)
+            f->cause = CAUSE_POOLED;
+        if (!f->cause && r->stub && r->options.speed > 0 && !r->options.pace && is_of_time((enum finding_kind)k))
+            f->cause = CAUSE_NOT_PACED;
         f->differs = f->cause == CAUSE_NONE;
         o->findings_differ += f->differs;
     }

@@ -60,13 +60,24 @@ static int64_t time_of_answer(const struct run *r, const struct plan_exchange *x
     return x->parts[lo].at_ns;
 }
 
+/* How long a window is shut depends on time, which leaps in order: there it is shut where the captured one was, for as
+ * long as a rule asks. */
+#define SHUT_NS MSEC(10)
+static uint64_t told_unread(const struct client *c, uint64_t unread) {
+    const struct plan_conn *p = &c->run->plan->conns[c->conn];
+    uint64_t open = c->told.window / 2;
+
+    return c->run->options.speed > 0 || p->record->evidence.local.zero_window_ns >= SHUT_NS || unread < open ? unread
+                                                                                                             : open;
+}
+
 static void tell_received(struct client *c, const uint8_t *data, size_t len, uint64_t unread) {
     const struct plan_conn *p = &c->run->plan->conns[c->conn];
     int64_t at_ns = c->run->schedule.at_ns;
 
     if (c->exchange < p->n_exchanges)
         at_ns = time_of_answer(c->run, &c->run->plan->exchanges[p->first_exchange + c->exchange], c->read);
-    witness_data(&c->run->clients_seen, &c->told, false, data, len, unread, at_ns);
+    witness_data(&c->run->clients_seen, &c->told, false, data, len, told_unread(c, unread), at_ns);
 }
 
 void observe_received(struct client *c, const uint8_t *data, size_t len, uint64_t unread) {
@@ -102,7 +113,10 @@ void observe_close(struct client *c, bool reset) {
     bool unread = client_unread(c) > 0;
 
     observe_unread(c);
-    witness_ended(&c->run->clients_seen, &c->told, true, reset || unread, c->run->schedule.at_ns);
+    if (c->shut && unread)
+        witness_abandoned(&c->run->clients_seen, &c->told, c->run->schedule.at_ns);
+    else
+        witness_ended(&c->run->clients_seen, &c->told, true, reset || unread, c->run->schedule.at_ns);
 }
 
 void observe_finish(struct run *r) {

@@ -428,7 +428,7 @@ static struct plan_exchange *last_answered(const struct reading *b) {
 /* How much its client had of the answer when it ended the connection, and how much of it it can have read. */
 static void plan_client_end(struct reading *b, struct plan_exchange *x) {
     const struct wire_evidence *e = &b->r->evidence;
-    bool resets = b->r->life.close_how == HOW_RST;
+    bool resets = b->r->life.close_how == HOW_RST || b->c->abandons;
     uint64_t had = x && e->acked_bytes > x->response_off ? e->acked_bytes - x->response_off : 0;
 
     if (x && had > x->response_len) had = x->response_len;
@@ -455,8 +455,9 @@ static void steps_of_end(struct reading *b) {
         add_step(b, STEP_ORIGIN_END, server_ns, at, 0);
         if (client_ns) add_step(b, STEP_FIN, client_ns, at, 0);
     } else if (l->close_by == BY_LOCAL && client_ns) {
+        b->c->abandons = l->close_how == HOW_FIN && e->local.rst_ns && e->rst_cause_likely == RST_CAUSE_UNREAD_AT_CLOSE;
         plan_client_end(b, last && last->n_parts ? last : last ? NULL : x);
-        add_step(b, l->close_how == HOW_RST ? STEP_RESET : STEP_FIN, client_ns, at, 0);
+        add_step(b, l->close_how == HOW_RST ? STEP_RESET : b->c->abandons ? STEP_ABANDON : STEP_FIN, client_ns, at, 0);
     } else if (last && last->n_parts && last->done_len == NO_LEN && e->remote.bytes) {
         add_step(b, STEP_HAVE, last->parts[last->n_parts - 1].at_ns, at, last->response_len);
         const struct wire_exchange *k = e->n_exchanges ? &e->exchanges[e->n_exchanges - 1] : NULL;

@@ -73,6 +73,7 @@ enum plan_step_kind {
     STEP_ORIGIN_END, /* the origin ends the connection, which is idle */
     STEP_FIN,        /* the client ends it */
     STEP_RESET,
+    STEP_ABANDON, /* it ends it with FIN, then closes it with bytes unread: FIN and RST */
 };
 struct plan_step {
     int64_t at_ns; /* capture's clock */
@@ -90,6 +91,7 @@ struct plan_conn {
     uint8_t gap;        /* enum plan_gap */
     bool played;        /* some of it */
     bool origin_resets; /* the origin's end is a RST */
+    bool abandons;      /* the client's FIN is followed by a RST, for bytes that it left unread */
     bool linger;        /* the client's RST had another cause than unread bytes */
 };
 

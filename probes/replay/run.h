@@ -73,6 +73,7 @@ struct client {
     bool in_answer;         /* its final head came */
     bool keeps_alive;       /* as the last head said */
     bool eof, reset;        /* by the proxy */
+    bool shut;              /* its FIN goes before close() */
     bool was_kept;          /* the captured origin ended it, and the proxy did not */
     uint32_t answers;       /* whole ones */
     struct endpoint local;  /* as the proxy sees it; family ADDR_NONE: not connected, or no such address */

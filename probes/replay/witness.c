@@ -156,6 +156,14 @@ void witness_ended(struct witness *w, struct told *t, bool by_client, bool reset
     say(w, t, true, TCP_ACK, NULL, 0, 0, at_ns);
 }
 
+void witness_abandoned(struct witness *w, struct told *t, int64_t at_ns) {
+    if (!t->open) return;
+    say(w, t, true, TCP_ACK | TCP_FIN, NULL, 0, 0, at_ns);
+    t->out++; /* the FIN has a number, and the RST comes behind it */
+    say(w, t, true, TCP_ACK | TCP_RST, NULL, 0, 0, at_ns);
+    t->open = false;
+}
+
 void witness_finish(struct witness *w, int64_t now_ns) {
     take(w);
     wire_finish(w->wire);

@@ -52,6 +52,8 @@ void witness_accepted(struct witness *w, struct told *t, int64_t at_ns);
 void witness_data(struct witness *w, struct told *t, bool by_client, const uint8_t *data, size_t len, uint64_t unread,
                   int64_t at_ns);
 void witness_ended(struct witness *w, struct told *t, bool by_client, bool reset, int64_t at_ns);
+/* The connecting end's FIN, and its RST behind it. */
+void witness_abandoned(struct witness *w, struct told *t, int64_t at_ns);
 
 /* All was said. */
 void witness_finish(struct witness *w, int64_t now_ns);

@@ -36,7 +36,7 @@ static const struct plan_step *step(unsigned i) {
 
 /* The steps of all connections in the order of time: "open send done fin". */
 static const char *steps(void) {
-    static const char *const names[] = {"open", "send", "interim", "done", "have", "take", "tail", "origin_end", "fin", "rst"};
+    static const char *const names[] = {"open", "send", "interim", "done", "have", "take", "tail", "origin_end", "fin", "rst", "abandon"};
     static char text[512];
 
     *text = 0;
@@ -127,6 +127,53 @@ TEST(a_reset_with_bytes_unread_is_one_again) {
     CHECK_EQ(plan.conns[0].had, strlen(OK(9000)) + 6000);
     CHECK_EQ(x->until_client_ends, plan.conns[0].had); /* the rest follows when the client is gone */
     CHECK(!plan.conns[0].linger);
+}
+
+TEST(a_fin_and_then_a_reset_for_what_lies_unread) {
+    begin();
+    connect_client(4000);
+    say(CLIENT, GET);
+    say(SERVER, OK(9000));
+    say_n(SERVER, 9000);
+    ack(CLIENT);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    connect_client(4001); /* this one's answers data that came later: nothing lay unread */
+    say(CLIENT, GET);
+    say(SERVER, OK(9000));
+    say_n(SERVER, 4000);
+    ack(CLIENT);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    say_n(SERVER, 5000);
+    flags(CLIENT, TCP_RST);
+    finish_plan(false);
+    CHECK_STR(steps(), "open send done abandon open send fin");
+    CHECK(plan.conns[0].abandons && !plan.conns[1].abandons);
+    CHECK_EQ(plan.exchanges[0].take, 4096);
+    CHECK_EQ(plan.exchanges[1].take, NO_LEN);
+}
+
+/* A witness says it so that the wire reads the same in it. */
+TEST(a_fin_and_then_a_reset_as_they_are_told) {
+    const struct flow_key flow = {{.addr = {10, 0, 0, 1}, .port = 40000, .family = ADDR_V4},
+                                  {.addr = {10, 0, 0, 2}, .port = 80, .family = ADDR_V4}};
+    struct witness seen;
+    struct told told;
+
+    witness_begin(&seen, 0);
+    witness_open(&seen, &told, &flow, 0, 0, SEC(1));
+    witness_accepted(&seen, &told, SEC(1));
+    witness_data(&seen, &told, true, (const uint8_t *)GET, strlen(GET), 0, SEC(2));
+    witness_data(&seen, &told, false, (const uint8_t *)OK(9000), strlen(OK(9000)), 0, SEC(3));
+    witness_data(&seen, &told, false, NULL, 9000, 5000, SEC(3));
+    witness_abandoned(&seen, &told, SEC(4));
+    witness_ended(&seen, &told, true, true, SEC(5)); /* nothing more is said of it */
+    witness_finish(&seen, SEC(6));
+    const struct wire_record *r = witness_record(&seen, 0);
+    CHECK(r && r->life.close_how == HOW_FIN && r->life.rst_sent);
+    CHECK(r && r->evidence.early == EARLY_RST_AFTER_COMPLETE);
+    CHECK(r && r->evidence.rst_cause_likely == RST_CAUSE_UNREAD_AT_CLOSE);
+    witness_free(&seen);
 }
 
 TEST(origins_end_what_they_ended) {

@@ -14,6 +14,9 @@ X(PROXY_ENDED, "ended_by_proxy", "the origin's answer was not whole, and the pro
 X(LEFT_BEFORE, "answered_after_close",
   "the answer came when its client had left, and no socket is told of it")
 X(CLOSE_RACE, "close_race", "an answer with Connection: close: both ends close, and either may be first")
+X(FIN_FIRST, "fin_first", "the RST came behind a FIN, at which the proxy had closed already")
+X(POOLED, "pooled_by_proxy",
+  "an origin counts the requests of each connection, and the proxy's pool spreads them over its own")
 X(NOT_SEEN, "not_captured", "the capture does not tell")
 X(NOT_PACED, "not_paced", "the origins answered at once; --pace lets them take their time")
 X(NOT_PLAYED, "not_played", "its connections could not be played whole")
