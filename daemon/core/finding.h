@@ -237,7 +237,6 @@ bool findings_origin(const struct findings *f, const char *key, struct origin_fa
 size_t finding_summary(const struct finding *fi, char *buf, size_t size);
 
 const char *finding_name(enum finding_kind k);
-const char *finding_text(enum finding_kind k);
 bool finding_parse(const char *name, enum finding_kind *out);
 const char *finding_number_name(enum finding_number n);
 const char *severity_name(enum severity s);

@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const struct {
-    const char *name, *summary, *text;
+    const char *name, *summary;
 } kinds[] = {
-#define X(sym, name, severity, summary, text) {name, summary, text},
+#define X(sym, name, severity, summary, text) {name, summary},
 #include "tbl/findings.h"
 #undef X
 };
@@ -22,10 +22,6 @@ _Static_assert(N_NUMBERS <= 64, "struct finding.known has a bit for each number"
 
 const char *finding_name(enum finding_kind k) {
     return k < N_FINDINGS ? kinds[k].name : "?";
-}
-
-const char *finding_text(enum finding_kind k) {
-    return k < N_FINDINGS ? kinds[k].text : "?";
 }
 
 bool finding_parse(const char *name, enum finding_kind *out) {

@@ -208,11 +208,6 @@ static const char *const reason_go_errors[] = {
 #include "tbl/close_reasons.h"
 #undef X
 };
-static const char *const reason_texts[] = {
-#define X(sym, name, go_error, text, advice) text,
-#include "tbl/close_reasons.h"
-#undef X
-};
 static const char *const event_names[] = {
 #define X(sym, name, listed, text) name,
 #include "tbl/conn_events.h"
@@ -241,9 +236,6 @@ const char *close_reason_name(enum close_reason r) {
 }
 const char *close_reason_go_error(enum close_reason r) {
     return ROW(reason_go_errors, r);
-}
-const char *close_reason_text(enum close_reason r) {
-    return ROW(reason_texts, r);
 }
 const char *conn_event_name(enum conn_event_kind k) {
     return ROW(event_names, k);

@@ -164,7 +164,6 @@ void lifecycle_clear(struct lifecycle *l);
 /* The tables as text; "?" for a number that is in no row. */
 const char *close_reason_name(enum close_reason r);
 const char *close_reason_go_error(enum close_reason r); /* "" where Go has none */
-const char *close_reason_text(enum close_reason r);
 bool close_reason_parse(const char *name, enum close_reason *out);
 const char *conn_event_name(enum conn_event_kind k);
 const char *observer_name(enum observer o);

@@ -18,21 +18,3 @@ enum retry_verdict retry_decide(const struct retry_facts *f) {
     if (f->failure == FAILED_OTHER) return RETRY_NO_ANSWERED;
     return RETRY_YES;
 }
-
-const char *retry_verdict_text(enum retry_verdict v) {
-    switch (v) {
-    case RETRY_YES:
-        return "sent again: the connection had been used before, and no answer had begun";
-    case RETRY_NO_HOST:
-        return "not sent again: it names no host";
-    case RETRY_NO_FRESH:
-        return "not sent again: the connection was fresh, so its failure is the server's answer";
-    case RETRY_NO_REPLAYABLE:
-        return "not sent again: it is not GET, HEAD, OPTIONS or TRACE, has no Idempotency-Key, or has a body";
-    case RETRY_NO_ANSWERED:
-        return "not sent again: part of an answer had come";
-    case RETRY_NO_REWIND:
-        return "not sent again: its body cannot be had a second time";
-    }
-    return "?";
-}

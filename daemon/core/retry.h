@@ -32,7 +32,4 @@ enum retry_verdict {
 
 enum retry_verdict retry_decide(const struct retry_facts *f);
 
-/* A sentence for the log and for evidence. */
-const char *retry_verdict_text(enum retry_verdict v);
-
 #endif

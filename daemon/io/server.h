@@ -132,7 +132,7 @@ struct server {
     unsigned max_clients; /* proxy.max_clients, or what the descriptor limit allows if that is less */
 
     struct server_gauges gauge;
-    struct log_limit said_fds, said_clients, said_dns, said_shedding;
+    struct log_limit said_fds, said_clients;
 };
 
 /* Makes the loop's shared parts; pool, ledger, tls, dns are set by the caller

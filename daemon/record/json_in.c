@@ -63,13 +63,6 @@ bool ji_u64(const struct json_value *v, const char *path, uint64_t *out) {
     return true;
 }
 
-bool ji_bool(const struct json_value *v, const char *path, bool *out) {
-    const json_t *j = as_json(ji_get(v, path));
-    if (!json_is_boolean(j)) return false;
-    *out = json_is_true(j);
-    return true;
-}
-
 size_t ji_length(const struct json_value *v) {
     return json_array_size(as_json(v));
 }

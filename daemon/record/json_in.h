@@ -28,9 +28,8 @@ const struct json_value *ji_get(const struct json_value *v, const char *path);
 /* A string; NULL if it is not there or none. */
 const char *ji_text(const struct json_value *v, const char *path);
 
-/* A whole number that is not negative, a truth value; false if it is not there or none. */
+/* A whole number that is not negative; false if it is not there or none. */
 bool ji_u64(const struct json_value *v, const char *path, uint64_t *out);
-bool ji_bool(const struct json_value *v, const char *path, bool *out);
 
 /* An array's length and items; 0 and NULL of anything else. */
 size_t ji_length(const struct json_value *v);

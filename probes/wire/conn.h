@@ -54,7 +54,6 @@ enum reading {
 
 #define DIR_BASED     0x01 /* base_seq is set */
 #define DIR_SYN       0x02 /* its SYN (or SYN+ACK) was seen */
-#define DIR_PROVEN    0x04 /* its bytes were acknowledged beyond what was delivered: a hole is a loss */
 #define DIR_SCALED    0x08 /* the window scale is known */
 #define DIR_CUT       0x10 /* the snap length cut its payload */
 #define DIR_LATE      0x20 /* its base is where it was first heard of: bytes may stand before */
@@ -220,7 +219,6 @@ struct wire {
     struct conn **chunks;
     uint32_t n_chunks, free_list;
     uint32_t linger_first, linger_last, n_linger;
-    uint32_t tombs_at;
     uint32_t *tombs; /* hashes of connections that ended not long ago */
 
     size_t held_bytes;

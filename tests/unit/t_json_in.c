@@ -17,10 +17,8 @@ TEST(values_are_found_by_path) {
     struct json_in *j = parsed();
     const struct json_value *root = json_in_root(j);
     uint64_t n = 0;
-    bool on = false;
     CHECK(ji_u64(root, "pool.open", &n));
     CHECK_EQ(n, 3);
-    CHECK(ji_bool(root, "pool.on", &on) && on);
     CHECK_STR(ji_text(root, "pool.name"), "a\xc3\xa9");
     CHECK(ji_u64(ji_get(root, "pool"), "open", &n));
     CHECK_EQ(ji_length(ji_get(root, "list")), 3);
@@ -36,11 +34,9 @@ TEST(what_is_not_there_or_something_else_is_not_found) {
     struct json_in *j = parsed();
     const struct json_value *root = json_in_root(j);
     uint64_t n = 42;
-    bool on;
     CHECK(!ji_u64(root, "pool.closed", &n) && !ji_u64(root, "pool.open.more", &n) && !ji_u64(root, "pool.name", &n));
     CHECK(!ji_u64(root, "pool.minus", &n) && !ji_u64(root, "pool.ratio", &n) && !ji_u64(root, "pool.none", &n));
     CHECK_EQ(n, 42);
-    CHECK(!ji_bool(root, "pool.open", &on));
     CHECK(ji_text(root, "pool") == NULL && ji_text(root, "list") == NULL && ji_text(root, "pool.none") == NULL);
     CHECK(ji_get(root, "nope.nope") == NULL && ji_get(NULL, "pool") == NULL && ji_text(NULL, "") == NULL);
     CHECK(!ji_u64(NULL, "", &n));

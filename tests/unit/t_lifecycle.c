@@ -307,7 +307,6 @@ TEST(words_and_numbers_match_their_rows) {
     for (unsigned i = 0; i < N_REASONS; i++) {
         CHECK(close_reason_parse(close_reason_name((enum close_reason)i), &r));
         CHECK_EQ(r, i);
-        CHECK(close_reason_text((enum close_reason)i)[0] != 0);
     }
     CHECK(!close_reason_parse("nonsense", &r));
     CHECK_STR(close_reason_name(REASON_EARLY_CLOSE), "early_close");
