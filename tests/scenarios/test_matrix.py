@@ -4,7 +4,11 @@ a capture of the same clients without a proxy, each name the right cause and not
 All run at once against one origin (rig/matrix.py, clients/). Each combination of client, variant, size, framing and
 number at a time has a tag of its own towards the daemon and an address of its own towards the analyser. Expected is
 what the client's program did wrong; `alike` is what leaves the same traces there and may be named beside it, each then
-naming the other in evidence.ambiguous_with. Of everything else nothing may stand above info."""
+naming the other in evidence.ambiguous_with. Of everything else nothing may stand above info.
+
+A client that gets no processor for seconds does what a leaking one does: it neither reads nor closes. So what is wrong
+counts when it is wrong again where the machine has time for it: few jobs at a time, and PATIENCE times as long a time for
+everything (the table says which these were)."""
 
 import collections
 import time
@@ -16,6 +20,7 @@ from rig.subject import Connleakd
 
 LEAK_AFTER = 2.0
 NAMED_WITHIN = 5.0   # after it
+PATIENCE = 3         # how many times as long all that lasts when it is done again
 
 PYTHON = ["healthy", "keep", "close_unread", "new_client"]
 VARIANTS = {
@@ -97,19 +102,19 @@ def expected(job, observer):
     return Expected("early_body_close", "rst_unread_data", "transport_per_request", "slow_reader")
 
 
-class Matrix:
-    """What the run gave: findings by tag, of the daemon (its clients' and its own towards the origin) and of the
-    analyser, and by whom they are wrong."""
+class Run:
+    """What one run gave: findings by tag, of the daemon (its clients' and its own towards the origin) and of the
+    analyser, and by whom they are wrong. `pace`: how many times as long everything lasts."""
 
-    def __init__(self):
-        self.jobs = [job for job in JOBS if not why_missing(job.client)]
+    def __init__(self, jobs, pace=1):
+        self.jobs, self.pace = jobs, pace
         by_host = {job.host: job.tag for job in self.jobs}
         self.requests = {"daemon": collections.Counter(), "capture": collections.Counter()}
         self.found = {way: collections.defaultdict(list) for way in ("daemon", "upstream", "capture")}
         self.daemon = Connleakd(max_idle_conns=0, max_idle_conns_per_host=32,
-                                settings={"findings.leak_after": f"{LEAK_AFTER:g}s"})
+                                settings={"findings.leak_after": f"{LEAK_AFTER * pace:g}s", "findings.slow_after": f"{10 * pace}s"})
         try:
-            self.outcome = matrix.run(self.jobs, self.daemon, not matrix.cannot_capture(), self.look)
+            self.outcome = matrix.run(self.jobs, self.daemon, not matrix.cannot_capture(), self.look, pace)
         finally:
             self.daemon.stop()
         for finding in self.outcome.seen:
@@ -134,7 +139,7 @@ class Matrix:
 
     def look(self):
         """The daemon's findings when all is named that should be, or when it is too late."""
-        end = time.monotonic() + LEAK_AFTER + NAMED_WITHIN
+        end = time.monotonic() + (LEAK_AFTER + NAMED_WITHIN) * self.pace
         while True:
             findings = self.all_findings()
             named = {(f["subject"]["client"]["tag"], f["kind"]) for f in findings if f["side"] == "downstream"}
@@ -166,6 +171,40 @@ class Matrix:
             if {kind, want.kind} <= LOOK_ALIKE & set(found) and not names_the_other(finding, found[want.kind]):
                 return f"{kind} and {want.kind} do not name each other"
         return None
+
+    def excess(self, job):
+        """Kinds above info of the daemon's own connections that should not be there."""
+        want = expected(job, "daemon")
+        early = "early_body_close" in {want.kind, *want.alike}
+        above = {kind for kind, finding in self.kinds(job, "upstream").items() if finding["severity"] != "info"}
+        return above - ({"early_body_close", "rst_unread_data"} if early else set())
+
+    def complaints(self, job):
+        """What its clients complained of, and requests that were not counted, by way."""
+        ways = ["daemon", *(["capture"] if self.outcome.analysis else [])]
+        wrong = {way: self.outcome.wrong[job.tag, way] for way in ways if (job.tag, way) in self.outcome.wrong}
+        wrong.update({way: f"{self.requests[way][job.tag]} requests of {sum(job.rounds)}"
+                      for way in ways if self.requests[way][job.tag] != sum(job.rounds)})
+        return wrong
+
+    def is_right(self, job):
+        ways = ["daemon", *(["capture"] if self.outcome.analysis else [])]
+        return not self.complaints(job) and not self.excess(job) and not any(self.problems(job, way) for way in ways)
+
+
+class Matrix:
+    """All jobs, and for each the run that counts."""
+
+    def __init__(self):
+        self.jobs = [job for job in JOBS if not why_missing(job.client)]
+        first = Run(self.jobs)
+        self.again = [job for job in self.jobs if not first.is_right(job)]
+        second = Run(self.again, PATIENCE) if self.again else None
+        self.runs = {job.tag: second if job in self.again else first for job in self.jobs}
+        self.captured = first.outcome.analysis is not None
+
+    def of(self, job):
+        return self.runs[job.tag]
 
 
 LOOK_ALIKE = {"early_body_close", "transport_per_request", "body_not_closed"}
@@ -204,17 +243,12 @@ def fixture_jobs(request, ran):
 
 
 def all_right(ran, jobs, way):
-    wrong = [(job.tag, text) for job in jobs for text in [ran.problems(job, way)] if text]
+    wrong = [(job.tag, text) for job in jobs for text in [ran.of(job).problems(job, way)] if text]
     assert not wrong, f"{len(wrong)} of {len(jobs)}:\n" + "\n".join(f"{tag}: {text}" for tag, text in wrong)
 
 
 def test_the_clients_did_what_they_were_told(ran, jobs):
-    tags = {job.tag for job in jobs}
-    assert not {key: text for key, text in ran.outcome.wrong.items() if key[0] in tags}
-    counted = {job.tag: sum(job.rounds) for job in jobs}
-    assert {tag: ran.requests["daemon"][tag] for tag in tags} == counted
-    if ran.outcome.analysis:
-        assert {tag: ran.requests["capture"][tag] for tag in tags} == counted
+    assert not {job.tag: wrong for job in jobs for wrong in [ran.of(job).complaints(job)] if wrong}
 
 
 def test_the_daemon_names_it(ran, jobs):
@@ -229,10 +263,7 @@ def test_the_analyser_names_it(ran, jobs):
 
 def test_the_daemons_own_connections_show_no_more_than_early_closes(ran, jobs):
     """What a client gives up, the daemon gives up too; its pool is large enough for all of them."""
-    for job in jobs:
-        early = expected(job, "daemon").kind == "early_body_close" or "early_body_close" in expected(job, "daemon").alike
-        above = {k for k, finding in ran.kinds(job, "upstream").items() if finding["severity"] != "info"}
-        assert above <= ({"early_body_close", "rst_unread_data"} if early else set()), f"{job.tag}: {above}"
+    assert not {job.tag: excess for job in jobs for excess in [ran.of(job).excess(job)] if excess}
 
 
 def table(ran):
@@ -247,12 +278,12 @@ def table(ran):
         row = [client, variant, sizes[0] if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}",
                want[0] if want[0] == want[1] else " / ".join(want)]
         for way in ("daemon", "capture"):
-            if way == "capture" and not ran.outcome.analysis:
+            if way == "capture" and not ran.captured:
                 row.append("-")
                 continue
             named = collections.Counter(kind if finding["severity"] != "info" else f"({kind})"
-                                        for job in jobs for kind, finding in ran.kinds(job, way).items())
-            right = sum(ran.problems(job, way) is None for job in jobs)
+                                        for job in jobs for kind, finding in ran.of(job).kinds(job, way).items())
+            right = sum(ran.of(job).problems(job, way) is None for job in jobs)
             row.append(f"{right}/{len(jobs)} " + (" ".join(f"{kind}:{n}" for kind, n in named.most_common()) or "nothing"))
         yield tuple(row)
 
@@ -264,3 +295,5 @@ def test_table(ran, capsys):
         print()
         for row in rows:
             print("note: " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        if ran.again:
+            print(f"note: done again with patience: {len(ran.again)} of {len(ran.jobs)}: {' '.join(job.tag for job in ran.again)}")

@@ -339,10 +339,10 @@ static double seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Turns the loop until an answer is complete, or the connection ended, or 10 s
- * have passed (then something is broken: nothing here waits for time to pass). */
+/* Turns the loop until an answer is complete, or the connection ended, or a minute
+ * has passed (then something is broken: nothing here waits for time to pass). */
 static struct answer listen_to(struct fixture *f, struct client *c, bool bare) {
-    double until = seconds() + 10;
+    double until = seconds() + 60;
     struct answer a = take(c, bare);
     while (!a.complete && !c->eof && !c->reset && seconds() < until) {
         answer_free(&a);
@@ -356,9 +356,9 @@ static struct answer listen_to(struct fixture *f, struct client *c, bool bare) {
     return a;
 }
 
-/* True when the connection ends, without a reset, within 10 s. */
+/* True when the connection ends, without a reset, within a minute. */
 static __attribute__((unused)) bool ends(struct fixture *f, struct client *c) {
-    double until = seconds() + 10;
+    double until = seconds() + 60;
     while (!c->eof && !c->reset && seconds() < until) {
         turn(f);
         struct pollfd p = {.fd = c->fd, .events = POLLIN};

@@ -218,7 +218,7 @@ TEST(a_head_that_trickles_is_cut_at_its_deadline) {
     struct client c = dial(f, 0);
     double begin = seconds(), end;
     say(&c, "GET /");
-    while (c.len == 0 && seconds() < begin + 10) { /* a byte a millisecond: each would renew a timeout between reads */
+    while (c.len == 0 && seconds() < begin + 60) { /* a byte a millisecond: each would renew a timeout between reads */
         if (send(c.fd, "x", 1, MSG_NOSIGNAL) < 0) break;
         turn(f);
         hear(&c, SIZE_MAX);
@@ -227,7 +227,7 @@ TEST(a_head_that_trickles_is_cut_at_its_deadline) {
     end = seconds();
     struct answer a = take(&c, false);
     CHECK_EQ(a.status, 408);
-    CHECK(end - begin < 5);
+    CHECK(end - begin < 30); /* renewed with each byte, it would last the minute */
     answer_free(&a);
     hang_up(&c);
 
@@ -258,10 +258,10 @@ TEST(a_reader_that_stalls_is_let_go) {
     for (unsigned i = 1; i <= 10000; i++) close_life(f, open_life(f, SIDE_UPSTREAM, i), REASON_CANCELED, 0);
     struct client c = dial(f, 4096);
     say(&c, "GET /ledger HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    double until = seconds() + 10;
+    double begin = seconds(), until = begin + 60;
     turns(f, 50);
     say(&c, "something that is not read, since the answer is not");
-    CHECK(events(f) > 1);
+    if (events(f) == 1) CHECK(seconds() - begin >= 0.1); /* not before its time, which a busy machine may have taken */
     while (events(f) > 1 && seconds() < until) poll(NULL, 0, 5);
     CHECK_EQ(events(f), 1);
     CHECK(ends(f, &c)); /* not by a reset: that would be one of those that the daemon counts */
@@ -280,7 +280,7 @@ TEST(an_answer_may_take_longer_than_a_request) {
         poll(NULL, 0, 1);
         hear(&c, 100);
     }
-    double until = seconds() + 20;
+    double until = seconds() + 60;
     while (!c.eof && !c.reset && memcmp(c.data + c.len - 5, "0\r\n\r\n", 5) != 0 && seconds() < until) {
         turn(f);
         hear(&c, SIZE_MAX);

@@ -16,7 +16,7 @@
 
 #include "tap.h"
 
-#define PATIENCE SEC(20) /* a deadline for what takes milliseconds */
+#define PATIENCE SEC(60) /* a deadline for what takes milliseconds */
 
 static char dir[] = "/tmp/connleak-ledger-XXXXXX";
 static char path[256];

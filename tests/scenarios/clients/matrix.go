@@ -1,11 +1,11 @@
 // The origin of the client matrix, and its Go client. test_matrix.py runs both.
 //
-//	matrix serve             an origin on all loopback addresses, two free ports, which it prints
+//	matrix serve SECONDS     an origin on all loopback addresses, two free ports, which it prints
 //	matrix client < PLAN     jobs, a JSON object a line (struct job); says each one's tag when it is
 //	                         done, then keeps what it holds until its stdin ends
 //
 // The origin answers /SIZE/FRAMING (length or chunked) with SIZE bytes. ?round=NAME&of=N holds the
-// answer until N requests of that name are there, so that N at a time means N.
+// answer until N requests of that name are there, but not longer, so that N at a time means N.
 package main
 
 import (
@@ -46,8 +46,8 @@ type gates struct {
 	open map[string]chan struct{}
 }
 
-// Waits until `of` requests called `name` are here; no longer than a second, for a client may have fewer connections.
-func (g *gates) wait(name string, of int) {
+// Waits until `of` requests called `name` are here; no longer than that, for a client may have fewer connections.
+func (g *gates) wait(name string, of int, patience time.Duration) {
 	g.Lock()
 	if g.here[name]++; g.here[name] == 1 {
 		g.open[name] = make(chan struct{})
@@ -59,11 +59,11 @@ func (g *gates) wait(name string, of int) {
 	g.Unlock()
 	select {
 	case <-open:
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 	}
 }
 
-func serve() {
+func serve(patience time.Duration) {
 	piece := make([]byte, 64<<10)
 	for i := range piece {
 		piece[i] = "0123456789abcdef"[i%16]
@@ -84,7 +84,7 @@ func serve() {
 				return
 			}
 			if of, _ := strconv.Atoi(r.URL.Query().Get("of")); of > 1 {
-				rounds.wait(r.Host+r.URL.RequestURI(), of)
+				rounds.wait(r.Host+r.URL.RequestURI(), of, patience)
 			}
 			w.Header().Set("Content-Type", "application/octet-stream")
 			if part[2] == "chunked" {
@@ -211,11 +211,12 @@ func client() {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "serve" {
-		serve()
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		pace, _ := strconv.Atoi(os.Args[2])
+		serve(time.Duration(pace) * time.Second)
 	} else if len(os.Args) == 2 && os.Args[1] == "client" {
 		client()
 	} else {
-		log.Fatal("usage: matrix serve|client")
+		log.Fatal("usage: matrix serve SECONDS, or matrix client")
 	}
 }

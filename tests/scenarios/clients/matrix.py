@@ -75,7 +75,7 @@ class Httpx:
         self.shared = self.session()
 
     def session(self):
-        return self.httpx.Client(proxies=self.job["proxy"] or None, trust_env=False, verify=self.tls, timeout=60)
+        return self.httpx.Client(proxies=self.job["proxy"] or None, trust_env=False, verify=self.tls, timeout=200)
 
     def one(self, url):
         job = self.job

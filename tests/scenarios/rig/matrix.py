@@ -38,11 +38,14 @@ class Job:
         else:
             self.rounds, self.pause = ([1] * 8, 400) if at_once == 1 else ([8, 8, 8], 1300)
 
-    def line(self, port, proxy, chance):
+    def line(self, port, proxy, chance, pace, jobs):
+        """Its line of a plan in which everything lasts `pace` times as long, and begins, if that is more than once, in
+        such a time that few run at once."""
+        begins = self.begins if pace == 1 else (0, 1000 + 500 * jobs)
         return json.dumps({"tag": self.tag, "variant": self.variant, "size": SIZES[self.size], "framing": self.framing,
                            "url": f"http://{self.host}:{port}/{SIZES[self.size]}/{self.framing}",
                            "proxy": proxy and f"http://{self.tag}:@{proxy[0]}:{proxy[1]}", "rounds": self.rounds,
-                           "pause": self.pause, "look": 25, "delay": chance.randrange(*self.begins)}) + "\n"
+                           "pause": self.pause * pace, "look": 25 * pace, "delay": chance.randrange(*begins)}) + "\n"
 
 
 def missing(client):
@@ -104,8 +107,8 @@ class Process:
 
 
 class Origin:
-    def __init__(self):
-        self.process = subprocess.Popen([build_go("matrix", os.path.join(CLIENTS, "matrix.go")), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, pace):
+        self.process = subprocess.Popen([build_go("matrix", os.path.join(CLIENTS, "matrix.go")), "serve", str(pace)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ports = [int(port) for port in self.process.stdout.readline().split()]
 
     def stop(self):
@@ -138,7 +141,14 @@ class Capture:
             line = self.tcpdump.stderr.readline()
 
     def stop(self):
-        """connleak.analysis/1."""
+        """connleak.analysis/1, of all that was there to capture: once both have had nothing to do for a while."""
+        idle = 0
+        def nothing_to_do():
+            nonlocal idle
+            asleep = all(state_of(process.pid) == "S" for process in (self.tcpdump, self.analyze))
+            idle = idle + 1 if asleep else 0
+            return idle > 15
+        until(nothing_to_do, "tcpdump has always more to do", pause=0.02)
         self.tcpdump.send_signal(signal.SIGINT)
         said = self.tcpdump.stderr.read().decode()
         assert self.tcpdump.wait() == 0 and "\n0 packets dropped by kernel" in said, said
@@ -146,6 +156,12 @@ class Capture:
         assert self.analyze.wait() == 0, wrong
         self.result.seek(0)
         return json.load(self.result)
+
+
+def state_of(pid):
+    """R: runs, or waits for a processor; S: sleeps."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0]
 
 
 def cannot_capture():
@@ -162,10 +178,10 @@ class Outcome:
         self.seen = None       # what `look` returned
 
 
-def run(jobs, daemon, captured, look):
+def run(jobs, daemon, captured, look, pace=1):
     """Runs the jobs both ways at once, or through the daemon alone; `look()` is called when all are done, and what
-    is held still is."""
-    origin = Origin()
+    is held still is. `pace`: how many times as long everything lasts."""
+    origin = Origin(pace)
     capture = Capture(origin.ports[0]) if captured else None
     processes, chance, out = [], random.Random(1), Outcome()
     ways = [("capture", origin.ports[0], None)] * captured + [("daemon", origin.ports[1], daemon.address)]
@@ -174,9 +190,9 @@ def run(jobs, daemon, captured, look):
             for client in dict.fromkeys(job.client for job in jobs):
                 process = Process(program(client), way, [job.tag for job in jobs if job.client == client])
                 processes.append(process)
-                process.plan([job.line(port, proxy, chance) for job in jobs if job.client == client])
+                process.plan([job.line(port, proxy, chance, pace, len(jobs)) for job in jobs if job.client == client])
         until(lambda: not any(p.missing() for p in processes), lambda: [(p.argv, p.missing()) for p in processes if p.missing()],
-              timeout=120, pause=0.05)
+              timeout=200, pause=0.05)
         out.seen = look()
     finally:
         try:
