@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MAX_SERVERS 1024 /* with sums of their own; the others share a row */
+#define SLOTS       (2 * MAX_SERVERS)
 
 struct server {
     struct endpoint at;
@@ -15,8 +16,9 @@ struct server {
 
 struct table {
     bool color, begun;
-    struct server *servers; /* open table by hash, then sorted */
+    struct server *servers; /* as they came, then sorted */
     size_t n_servers, room;
+    uint16_t slots[SLOTS]; /* index + 1 by hash, while they come; 0: free */
     struct totals others;
 };
 
@@ -161,14 +163,20 @@ static void put_header(struct table *t, struct out *o) {
           "server", "reqs", "in", "out", "open for", "idle", "closed by", "zeek", "remarks", t->color ? "\033[0m" : "");
 }
 
+static uint16_t *slot_of(struct table *t, const struct endpoint *at) {
+    size_t i = bytes_hash(at, sizeof *at, 0) % SLOTS;
+
+    while (t->slots[i] && !endpoint_equal(&t->servers[t->slots[i] - 1].at, at)) i = (i + 1) % SLOTS;
+    return &t->slots[i];
+}
+
 static void add_to_server(struct table *t, const struct wire_record *r) {
     const struct endpoint *at = &r->life.flow.remote;
+    uint16_t *slot = slot_of(t, at);
 
-    for (size_t i = t->n_servers; i-- > 0;) {
-        if (endpoint_equal(&t->servers[i].at, at)) {
-            totals_add(&t->servers[i].sum, r);
-            return;
-        }
+    if (*slot) {
+        totals_add(&t->servers[*slot - 1].sum, r);
+        return;
     }
     if (t->n_servers == MAX_SERVERS) {
         totals_add(&t->others, r);
@@ -181,6 +189,7 @@ static void add_to_server(struct table *t, const struct wire_record *r) {
     }
     memset(&t->servers[t->n_servers], 0, sizeof *t->servers);
     t->servers[t->n_servers].at = *at;
+    *slot = (uint16_t)(t->n_servers + 1);
     totals_add(&t->servers[t->n_servers++].sum, r);
 }
 
