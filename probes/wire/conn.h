@@ -202,6 +202,14 @@ struct known_head {
     uint8_t bytes[512];
 };
 
+/* What a packet of a connection looked like whose packets come twice. */
+#define SEEN_BUCKETS 1024u
+#define SEEN_WAYS    4
+struct seen_print {
+    uint64_t key; /* print and connection */
+    int64_t at_ns;
+};
+
 struct by_id {
     uint64_t id;
     uint32_t index;
@@ -220,6 +228,9 @@ struct wire {
     uint32_t n_chunks, free_list;
     uint32_t linger_first, linger_last, n_linger;
     uint32_t *tombs; /* hashes of connections that ended not long ago */
+
+    bool doubled; /* some packet came twice */
+    struct seen_print *prints;
 
     size_t held_bytes;
     size_t transcript_bytes; /* stored so far, of limits.transcript_bytes */

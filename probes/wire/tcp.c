@@ -35,22 +35,42 @@ static void keep_print(struct dir *d, uint32_t print) {
     d->print[0] = print;
 }
 
-/* Segments that say the same each time, and under no identification: the RSTs of a socket that is gone, a
- * SYN+ACK said again. They pass for copies only where others of this connection came twice as well. */
-static bool is_plain(const struct conn *c, const struct wire_segment *s) {
-    if (s->flags & TCP_RST || (s->flags & TCP_SYN && s->flags & TCP_ACK))
-        return !c->dir[0].duplicates && !c->dir[1].duplicates;
-    return s->len == 0 && !(s->flags & (TCP_SYN | TCP_FIN));
+/* Where some packets of a connection came twice, all may have: a capture of both ends of a link, or of all
+ * interfaces. */
+static bool is_doubled(const struct wire *w, const struct conn *c) {
+    return w->doubled && (c->dir[0].duplicates || c->dir[1].duplicates);
 }
 
-static bool is_copy(const struct conn *c, struct dir *d, const struct wire_segment *s) {
+/* Segments that say the same each time, and under no identification: the RSTs of a socket that is gone, a
+ * SYN+ACK said again, ACKs. They pass for copies only where others of this connection came twice as well. */
+static bool is_plain(const struct wire_segment *s) {
+    return s->ident >> 16 == 0 && s->len == 0 && !(s->flags & TCP_FIN) && (s->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+}
+
+/* On a link of which both ends were captured, a burst passes before its first copy comes. */
+static bool is_late_copy(struct wire *w, const struct conn *c, uint32_t print, int64_t at_ns) {
+    uint64_t key = (uint64_t)print << 32 | (uint32_t)c->id;
+    struct seen_print *p;
+
+    if (!w->prints && !(w->prints = calloc(SEEN_BUCKETS * SEEN_WAYS, sizeof *w->prints))) abort();
+    p = &w->prints[(print ^ (uint32_t)c->id * 0x9e3779b1u) % SEEN_BUCKETS * SEEN_WAYS];
+    for (int i = 0; i < SEEN_WAYS; i++)
+        if (p[i].key == key && at_ns - p[i].at_ns < COPY_NS && at_ns - p[i].at_ns > -COPY_NS) return true;
+    memmove(p + 1, p, (SEEN_WAYS - 1) * sizeof *p); /* the newest first */
+    *p = (struct seen_print){key, at_ns};
+    return false;
+}
+
+static bool is_copy(struct wire *w, const struct conn *c, struct dir *d, const struct wire_segment *s) {
+    bool doubled = is_doubled(w, c);
     uint32_t print;
 
-    if (s->ident >> 16 == 0 && is_plain(c, s)) return false;
+    if (!doubled && is_plain(s)) return false;
     print = print_of(s);
     if (s->at_ns - c->last_ns < COPY_NS && s->at_ns - c->last_ns > -COPY_NS)
         for (int i = 0; i < 3; i++)
             if (d->print[i] == print) return true;
+    if (doubled && is_late_copy(w, c, print, s->at_ns)) return true;
     keep_print(d, print);
     return false;
 }
@@ -578,8 +598,9 @@ void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wir
     uint32_t unacked = o->base_seq + (uint32_t)o->next - s->ack;
 
     d->packets++;
-    if (is_copy(c, d, s)) {
+    if (is_copy(w, c, d, s)) {
         d->duplicates++;
+        w->doubled = true;
         if (s->len) history_count(c, from, 'T', ++d->again);
         c->last_packet = s->packet;
     } else if (is_foreseen(d, o, s, unacked)) {

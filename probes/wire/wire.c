@@ -52,6 +52,7 @@ void wire_free(struct wire **wp) {
     free(w->chunks);
     free(w->slots);
     free(w->tombs);
+    free(w->prints);
     free(w->out);
     free(w->ending);
     events_free(w);

@@ -635,6 +635,34 @@ TEST(a_stream_begins_where_its_SYN_says_though_an_ACK_of_more_was_heard_before) 
     CHECK(!KNOWN(KNOW_BYTES_IN) && !KNOWN(KNOW_RESPONSES));
 }
 
+TEST(both_ends_of_a_link_were_captured_and_a_burst_comes_before_its_copies) {
+    enum { BURST = 60 };
+    static struct wire_segment burst[BURST];
+    talk_begin();
+    for (int i = 0; i < 2; i++) {
+        struct wire_segment s = segment(i ? SERVER : CLIENT, i ? TCP_SYN | TCP_ACK : TCP_SYN, NULL, 0);
+        feed(s), feed(s);
+    }
+    ack(CLIENT);
+    say(CLIENT, GET);
+    for (int i = 0; i < BURST; i++) {
+        static char filler[1000];
+        t.now -= MSEC(1); /* all at once */
+        burst[i] = i ? segment(SERVER, TCP_ACK, filler, sizeof filler)
+                     : segment(SERVER, TCP_ACK, OK(59000), strlen(OK(59000)));
+        feed(burst[i]);
+    }
+    for (int i = 0; i < BURST; i++) feed(burst[i]);
+    struct wire_segment probe = segment(CLIENT, TCP_ACK, NULL, 0);
+    probe.seq--, probe.ident = 99; /* identification 0 */
+    feed(probe), feed(probe);
+    finish();
+    CHECK_EQ(rec->evidence.remote.retransmits, 0);
+    CHECK_EQ(rec->evidence.remote.duplicates, BURST + 1);
+    CHECK_EQ(rec->evidence.local.keepalives, 1);
+    CHECK_EQ(rec->life.bytes_in, strlen(OK(59000)) + 59000);
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();
