@@ -544,6 +544,7 @@ static void ending(struct findings *f, struct watch *w, const struct fact *fact)
     if (w->state == WATCH_ENDING) return;
     w->end_ns = fact->at_ns;
     w->unanswered = w->state == WATCH_BUSY && !w->responded;
+    w->passed_over = w->state == WATCH_IDLE && w->subject->last_open_ns >= w->done_ns + RACE;
     if (w->subject) rules_ending(f, w, fact->bytes, (enum close_by)fact->by, (enum close_how)fact->how);
     if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);
     leave(w);

@@ -1,4 +1,4 @@
-/* The rules about what clients do: bodies given up, connections held, pools too small or never used again.
+/* The rules about what clients do: bodies given up, and connections held.
  *
  * A false alarm is worse than a miss. What proves itself is raised at once; what only looks
  * like it must come again and again; and what looks the same as something else names it. */
@@ -6,27 +6,23 @@
 
 #include <string.h>
 
-static uint32_t bit(enum finding_kind kind) {
-    return (uint32_t)1 << kind;
-}
-
 /* ---- what a client's stack does of itself ---- */
 
 /* It reads every body that it does not refuse: a FIN after one is no early close. */
-static bool reads_all(enum stack st) {
+bool reads_all(enum stack st) {
     return st == STACK_CURL || st == STACK_WGET || st == STACK_AB;
 }
 
 /* Its connections commonly end with the session that made them: a FIN after one response is as likely that. Of who does
  * not say what it is nothing else is known. */
-static bool has_sessions(enum stack st) {
+bool has_sessions(enum stack st) {
     return st == STACK_UNKNOWN || st == STACK_REQUESTS || st == STACK_URLLIB3 || st == STACK_HTTPX ||
            st == STACK_AIOHTTP || reads_all(st);
 }
 
 /* How much of a response, head and all, its own buffers can hide from its kernel: with less, an early close is a FIN.
  */
-static uint64_t own_buffer(enum stack st) {
+uint64_t own_buffer(enum stack st) {
     return st == STACK_GO ? 4096 : st == STACK_REQUESTS || st == STACK_URLLIB3 ? 16384 : BUFFER_MOST;
 }
 
@@ -37,19 +33,16 @@ bool has_pool_limit(enum stack st) {
 }
 
 /* aiohttp closes its connection to a plain proxy after each response and does not say so. */
-static bool closes_to_proxies(const struct findings *f, const struct subject *s, bool proxied) {
+bool closes_to_proxies(const struct findings *f, const struct subject *s, bool proxied) {
     return s->pub.stack == STACK_AIOHTTP && (proxied || (f->conf.forward && s->pub.side == SIDE_DOWNSTREAM));
 }
 
 static const char *const effect_upstream =
     "The daemon gave the body up because its client left; the finding of the downstream side names the client.";
-static const char *const effect_cut = "The daemon sends head and body in one write where it has both: whether a "
-                                      "client's early close shows FIN or RST depends "
-                                      "on how the answer was cut into segments.";
-static const char *const effect_proxy_key = "Through a forward proxy Go and others pool all plain-HTTP hosts under one "
-                                            "key with one limit; direct_dials says what a "
-                                            "client without a proxy would have needed.";
-static const char *const effect_aiohttp =
+const char *const effect_cut = "The daemon sends head and body in one write where it has both: whether a "
+                               "client's early close shows FIN or RST depends "
+                               "on how the answer was cut into segments.";
+const char *const effect_aiohttp =
     "aiohttp closes connections to a plain-HTTP proxy after each response; without the proxy it would reuse them.";
 
 void count_redial(struct tally *t, const struct subject *s, int64_t closed_ns) {
@@ -111,7 +104,7 @@ static struct tally *count_early(struct findings *f, struct watch *w, const stru
     return t;
 }
 
-static void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, enum severity severity) {
+void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, enum severity severity) {
     struct tally *t = tally_count(f, w->subject, FINDING_RST_UNREAD_DATA, last_of(w));
 
     if (e->unread_bytes != UNKNOWN_BYTES) tally_add(t, NUM_UNREAD_BYTES, e->unread_bytes);
@@ -148,20 +141,6 @@ void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e
         rst_unread(f, w, e, (enum severity)t->pub.severity); /* as right as giving it up */
 }
 
-/* All of the response was delivered, then the client's RST. SO_LINGER 0 looks the same: a stack that never
- * sets it, or more bytes than one read takes, make unread ones the likely cause. */
-static void rst_after_response(struct findings *f, struct watch *w, const struct fact_end *e) {
-    bool likely = w->subject->pub.stack != STACK_UNKNOWN || w->delivered >= MUCH_RECEIVED ||
-                  (!w->delivered && e->received_bytes >= MUCH_RECEIVED);
-
-    if (!likely || w->bodyless || e->rst_likely != FACT_RST_UNREAD) return;
-    rst_unread(f, w, e, SEVERITY_WARNING);
-    if (w->counted_held) return; /* the end of a leak */
-    struct tally *t = count_early(f, w, e);
-    tally_add(t, NUM_BY_RST, 1);
-    raise_early(f, t);
-}
-
 /* Messages cannot be read (snap length, a gap), but the RST can. */
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e) {
     if (e->rst_likely != FACT_RST_UNREAD || e->received_bytes < MUCH_RECEIVED) return;
@@ -170,160 +149,6 @@ void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *
     struct tally *t = count_early(f, w, e);
     tally_add(t, NUM_BY_RST, 1);
     tally_raise(f, t, SEVERITY_WARNING, CONFIDENCE_SUSPECTED);
-}
-
-/* ---- a FIN after the whole response: what for? ---- */
-
-static struct occurrence waiting_occurrence(const struct close_waiting *c) {
-    return (struct occurrence){
-        .id = c->id, .at_ns = c->fin_ns, .status = c->status, .host = c->host, .method = c->method};
-}
-
-/* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
-static bool another_was_kept(const struct findings *f, const struct subject *s, const struct close_waiting *c,
-                             enum settle how) {
-    const struct watch *w;
-
-    for (uint64_t i = 0; i < SPELLS && i < s->n_spells; i++)
-        if (s->spell[i].from_ns <= c->fin_ns && s->spell[i].to_ns >= c->fin_ns) return true;
-    TAILQ_FOREACH (w, &s->idle, link) {
-        if (w->done_ns > c->fin_ns) break;
-        if (how == SETTLE_END || f->now - c->fin_ns >= EXPLAINED_BY) return true;
-    }
-    return false;
-}
-
-/* Responses of this class are followed by a close, those of others are not: not the limit, but what is done with
- * such a response. Leaks on errors alone are the rule. */
-static bool is_matter_of_status(const struct subject *s, const struct close_waiting *c) {
-    unsigned k = class_of(c->status);
-    uint64_t others = 0, others_fin = 0;
-
-    if (k < 4 || s->fin_by[k] < OFTEN || s->fin_by[k] * 5 < s->done_by[k] * 4) return false;
-    for (unsigned i = 0; i < 6; i++)
-        if (i != k) others += s->done_by[i], others_fin += s->fin_by[i];
-    return others >= OFTEN && others_fin * 5 <= others;
-}
-
-void raise_churn(struct findings *f, struct subject *s, struct tally *t) {
-    tally_set(t, NUM_SUFFICIENT, subject_peak(s));
-    tally_set(t, NUM_PEAK_ACTIVE, subject_peak(s));
-    if (subject_peak(s) > s->sufficient) s->sufficient = subject_peak(s);
-    if (is_client(s) && f->conf.forward && s->pub.side == SIDE_DOWNSTREAM && s->n_hosts > 1) {
-        uint64_t direct = 0;
-        for (unsigned i = 0; i < s->n_hosts; i++) direct += s->hosts[i].dials;
-        tally_set(t, NUM_HOSTS, s->n_hosts);
-        tally_set(t, NUM_DIRECT_DIALS, direct);
-        t->pub.observer_effect = effect_proxy_key;
-    }
-    if (tally_get(t, NUM_REDIALS) >= PAIRS)
-        tally_raise(f, t, t->pub.observer_effect ? SEVERITY_INFO : SEVERITY_WARNING,
-                    is_client(s) ? CONFIDENCE_LIKELY : CONFIDENCE_CONFIRMED);
-}
-
-void raise_per_request(struct findings *f, struct tally *t) {
-    if (tally_get(t, NUM_REDIALS) < PAIRS) return;
-    /* Of who does not say what it is an early close is named first; this is what else it may be. */
-    bool other = t->subject->pub.stack == STACK_UNKNOWN && t->pub.ambiguous >> FINDING_EARLY_BODY_CLOSE & 1;
-    tally_raise(f, t, t->pub.observer_effect || other ? SEVERITY_INFO : by_rate(t), CONFIDENCE_SUSPECTED);
-}
-
-static void close_is_early(struct findings *f, struct subject *s, const struct close_waiting *c, const char *effect) {
-    bool may_be_unread = !c->bodyless && !reads_all(s->pub.stack) && c->delivered <= own_buffer(s->pub.stack);
-    struct tally *t;
-
-    if (may_be_unread) {
-        t = tally_count(f, s, FINDING_EARLY_BODY_CLOSE, waiting_occurrence(c));
-        count_redial(t, s, c->fin_ns);
-        tally_add(t, NUM_BY_FIN, 1);
-        tally_set(t, NUM_RECEIVED_BYTES, c->received);
-        tally_set(t, NUM_UNREAD_IF_4096, UNKNOWN_BYTES); /* of an earlier one, which a RST ended */
-        tally_set(t, NUM_REQUESTS, c->requests);
-        if (c->requests == 1) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
-        t->pub.observer_effect = effect ? effect : s->pub.side == SIDE_DOWNSTREAM ? effect_cut : NULL;
-        raise_early(f, t);
-    }
-    if (c->requests != 1 || (may_be_unread && !has_sessions(s->pub.stack))) return;
-    t = tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, waiting_occurrence(c));
-    count_redial(t, s, c->fin_ns);
-    tally_set(t, NUM_CONNECTIONS, t->pub.count);
-    if (may_be_unread) t->pub.ambiguous |= bit(FINDING_EARLY_BODY_CLOSE);
-    t->pub.observer_effect = effect;
-    raise_per_request(f, t);
-}
-
-/* Who used a connection before reads bodies: that it closes it now is the end of a session or of a program, unless it
- * is the status of its last response. */
-static bool may_be_told(const struct subject *s, const struct close_waiting *c) {
-    return c->requests == 1 || is_matter_of_status(s, c);
-}
-
-/* One FIN tells nothing; several of a kind within the window are a habit, and then each counts. */
-static void tell_habit(struct findings *f, struct subject *s, enum settle how) {
-    bool known = s->told_ns && f->now - s->told_ns <= f->conf.window_ns;
-    unsigned kept = 0, like = 0;
-
-    for (unsigned i = 0; i < s->n_waiting; i++) like += s->waiting[i].alone && may_be_told(s, &s->waiting[i]);
-    for (unsigned i = 0; i < s->n_waiting; i++) {
-        const struct close_waiting *c = &s->waiting[i];
-        if (c->alone && (known || like >= OFTEN) && may_be_told(s, c)) {
-            s->told_ns = f->now;
-            close_is_early(f, s, c, closes_to_proxies(f, s, c->proxied) ? effect_aiohttp : NULL);
-        } else if (!c->alone || (how == SETTLE_RIPE && f->now - c->fin_ns <= f->conf.window_ns)) {
-            s->waiting[kept++] = *c;
-        }
-    }
-    s->n_waiting = kept;
-}
-
-void rules_settle(struct findings *f, struct subject *s, enum settle how) {
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < s->n_waiting; i++) {
-        struct close_waiting *c = &s->waiting[i];
-        bool keeps_none = closes_to_proxies(f, s, c->proxied);
-        if (!c->alone && !keeps_none && another_was_kept(f, s, c, how) && !is_matter_of_status(s, c)) {
-            struct tally *t = tally_count(f, s, FINDING_IDLE_CAP_CHURN, waiting_occurrence(c));
-            count_redial(t, s, c->fin_ns);
-            raise_churn(f, s, t);
-            continue;
-        }
-        c->alone |= how != SETTLE_RIPE || f->now - c->fin_ns >= EXPLAINED_BY;
-        s->waiting[kept++] = *c;
-    }
-    s->n_waiting = kept;
-    tell_habit(f, s, how);
-}
-
-static int64_t soon_after(uint64_t bytes) {
-    return CLOSE_SOON + (bytes < ((uint64_t)1 << 32) ? (int64_t)bytes * SEC(1) / READ_RATE : SEC(3600));
-}
-
-void fin_after_response(struct findings *f, struct watch *w, int64_t came_ns, uint64_t received) {
-    struct subject *s = w->subject;
-    struct close_waiting *c;
-
-    w->judged = true;
-    if (w->no_reuse || w->http10 || !w->done_ns || w->end_ns - came_ns > soon_after(w->delivered)) return;
-    s->fin_by[class_of(w->status)]++;
-    if (s->n_waiting == WAITING) rules_settle(f, s, SETTLE_ALL);
-    c = &s->waiting[s->n_waiting++];
-    *c = (struct close_waiting){.fin_ns = w->end_ns,
-                                .received = received,
-                                .delivered = w->delivered,
-                                .id = w->id,
-                                .requests = w->requests,
-                                .status = w->status,
-                                .host = w->host,
-                                .method = w->method,
-                                .bodyless = w->bodyless,
-                                .proxied = w->proxied};
-}
-
-/* Of a large body the daemon's kernel may have megabytes left when the daemon is done. */
-static void fin_at_last(struct findings *f, struct watch *w, const struct fact_end *e) {
-    if (!w->was_idle || w->judged) return;
-    fin_after_response(f, w, e->last_data_ns > w->done_ns ? e->last_data_ns : w->done_ns, e->received_bytes);
 }
 
 /* ---- body_not_closed and transport_per_request, by what is held ---- */
@@ -385,21 +210,37 @@ static void see_held(const struct findings *f, const struct subject *s, enum hel
     }
 }
 
-/* What was suspected for this connection's sake was not so. */
+static bool *counted_as(struct watch *w, enum finding_kind kind) {
+    return kind == FINDING_BODY_NOT_CLOSED ? &w->counted_held : &w->counted_single;
+}
+
+/* What was suspected for this connection's sake was not so, nor for the sake of those that have not rested longer than
+ * it may be; and what is left of the suspicion may be too little. */
 static void was_not_held(struct findings *f, struct watch *w, enum finding_kind kind) {
     struct subject *s = w->subject;
     struct tally *t = s->tally[kind];
 
-    if (!t || t->pub.confidence == CONFIDENCE_CONFIRMED || !t->pub.count) return;
+    if (!t || t->pub.confidence == CONFIDENCE_CONFIRMED || !*counted_as(w, kind)) return;
+    *counted_as(w, kind) = false;
     tally_uncount(f, t, last_of(w));
-    if (t->pub.count >= HELD_LEAST) return;
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (kind == FINDING_BODY_NOT_CLOSED)
-            w->counted_held = false;
-        else
-            w->counted_single = false;
+        if (!*counted_as(w, kind) || is_held(f, s, w, HELD_SO_FAR, false)) continue;
+        *counted_as(w, kind) = false;
+        tally_uncount(f, t, last_of(w));
     }
+    if (t->pub.count >= HELD_LEAST) return;
+    TAILQ_FOREACH (w, &s->idle, link) *counted_as(w, kind) = false;
     tally_withdraw(f, t);
+}
+
+/* The end of a leak: what its socket held shows that it was one, and no pool that nobody used. */
+void held_unread(struct findings *f, struct watch *w) {
+    struct tally *t = w->subject->tally[FINDING_BODY_NOT_CLOSED];
+
+    was_not_held(f, w, FINDING_TRANSPORT_PER_REQUEST);
+    if (!t || !t->pub.id) return;
+    t->pub.ambiguous &= ~bit(FINDING_TRANSPORT_PER_REQUEST);
+    if (t->pub.confidence < CONFIDENCE_LIKELY) t->pub.confidence = CONFIDENCE_LIKELY;
 }
 
 /* It was passed over, and is used again: several pools look like one from here, as of the processes of one program or
@@ -410,8 +251,8 @@ void came_back(struct findings *f, struct watch *w, int64_t at_ns) {
 
     if (!is_client(s) || s->last_open_ns < w->done_ns + RACE) return;
     if (rest > s->came_back_ns) s->came_back_ns = rest;
-    if (w->counted_held) was_not_held(f, w, FINDING_BODY_NOT_CLOSED);
-    if (w->counted_single) was_not_held(f, w, FINDING_TRANSPORT_PER_REQUEST);
+    was_not_held(f, w, FINDING_BODY_NOT_CLOSED);
+    was_not_held(f, w, FINDING_TRANSPORT_PER_REQUEST);
 }
 
 static void count_held(struct findings *f, struct subject *s, enum held_when when) {
@@ -444,13 +285,14 @@ static void count_single(struct findings *f, struct subject *s, enum held_when w
 static void body_not_closed(struct findings *f, struct subject *s, const struct held *h, enum held_when when,
                             bool ambiguous) {
     struct tally *t = tally_of(f, s, FINDING_BODY_NOT_CLOSED);
+    void (*put)(struct tally *, enum finding_number, uint64_t) = when == HELD_AT_EXIT ? tally_max : tally_set;
 
-    count_held(f, s, when);
+    count_held(f, s, when); /* at its exit, from connection to connection, there is less and less of it */
     tally_set(t, NUM_HELD, h->n);
     tally_set(t, NUM_OLDEST_HELD_MS, ms(f->now - h->oldest_ns));
-    tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
-    if (h->recv_q) tally_set(t, NUM_RECV_Q, h->recv_q);
-    if (h->send_q) tally_set(t, NUM_SEND_Q, h->send_q);
+    tally_max(t, NUM_OPENS_SINCE, subject_opens_after(s, h->oldest_ns + RACE));
+    if (h->recv_q) put(t, NUM_RECV_Q, h->recv_q);
+    if (h->send_q) put(t, NUM_SEND_Q, h->send_q);
     if (h->pid) tally_set(t, NUM_PID, h->pid);
     memcpy(t->pub.comm, s->comm, sizeof t->pub.comm);
     if (ambiguous) t->pub.ambiguous |= bit(FINDING_TRANSPORT_PER_REQUEST);
@@ -480,8 +322,30 @@ static void held_resolved(struct findings *f, struct subject *s, enum finding_ki
 
     if (!t || !t->raised_now) return;
     t->raised_now = false;
-    if (kind == FINDING_BODY_NOT_CLOSED) tally_set(t, NUM_HELD, 0);
+    tally_set(t, kind == FINDING_BODY_NOT_CLOSED ? NUM_HELD : NUM_OPEN, 0);
     tally_resolve(f, t);
+}
+
+/* Processes that look like one client have pools of their own. The most that one of them holds; all, where not every
+ * holder is known. */
+static unsigned most_of_a_process(const struct findings *f, const struct subject *s, enum held_when when,
+                                  const struct held *h) {
+    struct {
+        uint32_t pid;
+        unsigned n;
+    } process[PROCESSES];
+    unsigned n = 0, most = 0;
+    const struct watch *w;
+
+    TAILQ_FOREACH (w, &s->idle, link) {
+        unsigned i = 0;
+        if (!is_held(f, s, w, when, true)) break;
+        while (i < n && process[i].pid != w->pid) i++;
+        if (!w->pid || i == PROCESSES) return h->n;
+        if (i == n) process[n].pid = w->pid, process[n++].n = 0;
+        if (++process[i].n > most) most = process[i].n;
+    }
+    return most;
 }
 
 /* A pool never has more connections open than requests once ran at a time, but for the dials of a race: more,
@@ -494,7 +358,8 @@ void held_connections(struct findings *f, struct subject *s, enum held_when when
     if (!is_client(s)) return;
     see_held(f, s, when, true, &h);
     s->held = 0;
-    if (!(h.unread || (h.n >= enough && more_than_needed))) {
+    bool too_many = more_than_needed && h.n >= enough && most_of_a_process(f, s, when, &h) >= enough;
+    if (!h.unread && !too_many) {
         held_resolved(f, s, FINDING_BODY_NOT_CLOSED);
         held_resolved(f, s, FINDING_TRANSPORT_PER_REQUEST);
         return;

@@ -20,6 +20,7 @@
 #define STALL         SEC(1)     /* for so long the window of a program that reads nothing may still let bytes in */
 #define AT_EXIT       MSEC(200)  /* what happens to many connections within this time happens because a program ends */
 #define MUCH_RECEIVED 16384      /* more than any one read takes: a RST after it had something unread */
+#define SPREAD        4          /* what ends at once does so within a small part of the time in which it came to be */
 #define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
 #define QUEUE_MOST                                                                                                     \
     (256u << 10) /* nor does a kernel take more for a program that reads nothing: its window is shut before */
@@ -34,6 +35,7 @@
 #define DEAR_OVER      SEC(10) /* ... within this time are worth a warning, a probe now and then is not */
 #define TUNNELS_OFTEN  10
 #define TUNNEL_SMALL   (64u << 10)
+#define PROCESSES      64 /* that look like one client, told apart */
 #define MAX_SUBJECTS   4096
 #define MAX_HOSTS      32 /* of a subject, told apart; others count as one */
 
@@ -71,20 +73,27 @@ struct watch {
     bool counted_held, counted_single;      /* as body_not_closed, as transport_per_request: once each */
     bool was_idle, was_opaque, was_blocked; /* when it ended */
     bool unanswered;                        /* the same: its request had not one byte of an answer */
+    bool passed_over;                       /* the same: a new one was opened while it could have been used */
     bool judged;                            /* what its end by a FIN means is settled, or will be by subject.waiting */
 };
 
 /* ---- a subject ---- */
 
-struct close_waiting { /* a FIN after a whole response: cap, early close or session's end? */
-    int64_t fin_ns;
-    uint64_t received, delivered;
+enum close_state {
+    CLOSE_NEW,   /* what comes after may explain it */
+    CLOSE_ALONE, /* nothing did: it waits for others like it, for the window at most */
+    CLOSE_TOLD,  /* over */
+};
+
+struct close_waiting { /* an end after a whole response: cap, early close, or the end of a session or program? */
+    int64_t end_ns, done_ns;
+    uint64_t received, delivered, unread_if_read_4096, rst_packet;
     conn_id id;
     uint32_t requests;
     uint16_t status;
     uint8_t host, method;
-    bool bodyless, proxied;
-    bool alone; /* nothing explains it: it waits for others like it */
+    uint8_t state; /* enum close_state */
+    bool rst, bodyless, proxied, passed_over;
 };
 
 #define WAITING 64
@@ -227,13 +236,24 @@ static inline enum severity by_rate(const struct tally *t) {
  * that are told late it has been told before. If there is none, the next opening may be it. */
 void count_redial(struct tally *t, const struct subject *s, int64_t closed_ns);
 
+static inline uint32_t bit(enum finding_kind kind) {
+    return (uint32_t)1 << kind;
+}
+
 /* finding_clients.c: what clients do with their connections. */
 bool has_pool_limit(enum stack st); /* it has a pool whose size is limited, and makes requests wait for it */
+bool reads_all(enum stack st);
+bool has_sessions(enum stack st);
+uint64_t own_buffer(enum stack st);
+bool closes_to_proxies(const struct findings *f, const struct subject *s, bool proxied);
+extern const char *const effect_cut, *const effect_aiohttp;
 void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e);
+void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, enum severity severity);
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e);
 void client_ended(struct findings *f, struct watch *w, const struct fact_end *e);
-void fin_after_response(struct findings *f, struct watch *w, int64_t came_ns, uint64_t received);
 void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e);
+void came_back(struct findings *f, struct watch *w, int64_t at_ns);
+void held_unread(struct findings *f, struct watch *w);
 enum held_when {
     HELD_SO_FAR,  /* time passes */
     HELD_AT_EXIT, /* a program ends */
@@ -241,9 +261,21 @@ enum held_when {
 };
 void held_connections(struct findings *f, struct subject *s, enum held_when when);
 void came_back(struct findings *f, struct watch *w, int64_t at_ns);
+void held_unread(struct findings *f, struct watch *w);
 void raise_early(struct findings *f, struct tally *t);
+
+/* finding_ends.c: an end after a whole response, and what it was for. */
+void fin_after_response(struct findings *f, struct watch *w, int64_t came_ns, uint64_t received);
+void fin_at_last(struct findings *f, struct watch *w, const struct fact_end *e);
+void rst_after_response(struct findings *f, struct watch *w, const struct fact_end *e);
 void raise_churn(struct findings *f, struct subject *s, struct tally *t);
 void raise_per_request(struct findings *f, struct tally *t);
+enum settle {
+    SETTLE_RIPE, /* those whose time is over, or that are explained */
+    SETTLE_ALL,  /* there is no room for more */
+    SETTLE_END,  /* nothing more comes */
+};
+void rules_settle(struct findings *f, struct subject *s, enum settle how);
 
 /* finding_rules.c: the rest, and when which rule is asked. */
 void rules_opened(struct findings *f, struct subject *s, int64_t opened_ns); /* a new connection of s */
@@ -253,12 +285,6 @@ void rules_ending(struct findings *f, struct watch *w, uint64_t received, enum c
 void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e);
 void rules_waited(struct findings *f, struct watch *w, uint64_t ns, bool limited);
 void rules_dial_failed(struct findings *f, struct watch *w, enum dial_cause cause);
-enum settle {
-    SETTLE_RIPE, /* those whose time is over, or that are explained */
-    SETTLE_ALL,  /* there is no room for more */
-    SETTLE_END,  /* nothing more comes */
-};
-void rules_settle(struct findings *f, struct subject *s, enum settle how);
 void rules_tick(struct findings *f, struct subject *s);
 void rules_end(struct findings *f, struct subject *s);
 

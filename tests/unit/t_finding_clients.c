@@ -300,6 +300,7 @@ TEST(a_reset_after_the_response_by_go_is_likely_one) {
     e.early = FACT_EARLY_RST_AFTER;
     e.rst_likely = FACT_RST_UNREAD;
     ended(1, &e);
+    wait_for(SEC(1));
     CHECK(found(FINDING_EARLY_BODY_CLOSE) && found(FINDING_EARLY_BODY_CLOSE)->confidence == CONFIDENCE_LIKELY);
     CHECK(found(FINDING_RST_UNREAD_DATA));
     end();

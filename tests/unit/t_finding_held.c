@@ -231,15 +231,76 @@ TEST(connections_that_are_used_again_were_not_held) {
     end();
 }
 
-TEST(one_that_comes_back_does_not_clear_the_others) {
+TEST(when_one_comes_back_the_others_may_rest_as_long) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
     leak_some(10);
     wait_for(SEC(30));
     CHECK_EQ(found(FINDING_BODY_NOT_CLOSED)->count, 10);
-    exchange(4);
+    exchange(4); /* after 36 s */
+    nothing();
+    wait_for(SEC(80));
     const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
-    CHECK(fi && fi->count == 9 && fi->by_status[2] == 9 && fi->by_host[0].count == 9 && fi->n_ids == 9);
-    for (unsigned i = 0; fi && i < fi->n_ids; i++) CHECK(fi->ids[i] != 4);
+    CHECK(fi && fi->count == 10 && fi->by_status[2] == 10 && fi->by_host[0].count == 10 && fi->n_ids == 10);
+    end();
+}
+
+TEST(processes_have_pools_of_their_own) {
+    for (unsigned processes = 1; processes <= 12; processes += 11) {
+        begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+        for (conn_id id = 1; id <= 12; id++) opened(id), exchange(id), wait_for(SEC(1));
+        for (conn_id id = 1; id <= 12; id++) {
+            struct fact_socket k = {.pid = 1000 + (uint32_t)id % processes, .comm = "worker"};
+            struct fact fact = fact_of(id, FACT_SOCKET);
+            fact.socket = &k;
+            say(fact);
+        }
+        wait_for(SEC(60));
+        CHECK(!found(FINDING_BODY_NOT_CLOSED) == (processes == 12));
+        if (processes == 12) nothing();
+        end();
+    }
+}
+
+TEST(what_a_program_held_stands_as_it_was_when_it_ended) {
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    size = 30000;
+    leak_some(8);
+    for (conn_id id = 1; id <= 8; id++) socket_of(id, 20000);
+    wait_for(SEC(31));
+    for (conn_id id = 1; id <= 8; id++) {
+        struct fact_end e = an_end();
+        e.how = HOW_RST;
+        e.local_rst = true;
+        e.early = FACT_EARLY_RST_AFTER;
+        e.rst_likely = FACT_RST_UNREAD;
+        ended(id, &e);
+    }
+    wait_for(SEC(1));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->resolved_ns && fi->count == 8 && fi->number[NUM_HELD] == 0);
+    CHECK(fi && fi->number[NUM_RECV_Q] == 160000 && fi->number[NUM_OPENS_SINCE] == 7);
+    CHECK(!found(FINDING_EARLY_BODY_CLOSE));
+    end();
+}
+
+TEST(resets_at_the_end_tell_a_leak_from_pools_that_nobody_used) {
+    begin(SIDE_CLIENT, NULL);
+    size = 30000;
+    leak_some(8);
+    wait_for(SEC(31));
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_TRANSPORT_PER_REQUEST));
+    for (conn_id id = 1; id <= 8; id++) {
+        struct fact_end e = an_end();
+        e.how = HOW_RST;
+        e.local_rst = true;
+        e.early = FACT_EARLY_RST_AFTER;
+        e.rst_likely = FACT_RST_UNREAD;
+        ended(id, &e);
+    }
+    wait_for(SEC(1));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->count == 8 && fi->confidence == CONFIDENCE_LIKELY && !fi->ambiguous);
+    CHECK(!found(FINDING_TRANSPORT_PER_REQUEST));
     end();
 }
 
@@ -269,6 +330,73 @@ TEST(what_may_be_unread_is_not_likely_a_pool_for_each) {
     CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->confidence == CONFIDENCE_SUSPECTED);
     CHECK(found(FINDING_TRANSPORT_PER_REQUEST) &&
           found(FINDING_TRANSPORT_PER_REQUEST)->confidence == CONFIDENCE_SUSPECTED);
+    end();
+}
+
+/* One response after the other, each on a connection of its own; then the program ends, in less than a second. */
+static void leak_and_exit(unsigned n, enum close_how how, int64_t between_ends) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    if (how == HOW_RST) size = 30000;
+    for (conn_id id = 1; id <= n; id++) opened(id), exchange(id), now += MSEC(50);
+    for (conn_id id = 1; id <= n; id++) {
+        struct fact_end e = an_end();
+        e.how = (uint8_t)how;
+        if (how == HOW_RST) e.local_rst = true, e.early = FACT_EARLY_RST_AFTER, e.rst_likely = FACT_RST_UNREAD;
+        ended(id, &e);
+        now += between_ends;
+    }
+    wait_for(SEC(3));
+    findings_end(f, now);
+}
+
+TEST(a_short_program_held_its_responses_till_its_end) {
+    leak_and_exit(6, HOW_FIN, USEC(10));
+    const struct finding *a = found(FINDING_BODY_NOT_CLOSED), *b = found(FINDING_TRANSPORT_PER_REQUEST);
+    CHECK(a && a->count == 6 && a->severity == SEVERITY_WARNING && a->confidence == CONFIDENCE_SUSPECTED);
+    CHECK(a && a->number[NUM_OPENS_SINCE] == 5 && a->resolved_ns && a->ambiguous >> FINDING_TRANSPORT_PER_REQUEST & 1);
+    CHECK(b && b->count == 6 && b->resolved_ns && b->ambiguous >> FINDING_BODY_NOT_CLOSED & 1);
+    CHECK_EQ(n_found(), 2);
+    end();
+}
+
+TEST(what_it_held_unread_is_reset_at_its_end) {
+    leak_and_exit(6, HOW_RST, USEC(10));
+    const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
+    CHECK(fi && fi->count == 6 && fi->confidence == CONFIDENCE_LIKELY && !fi->ambiguous && fi->resolved_ns);
+    CHECK(found(FINDING_RST_UNREAD_DATA) && found(FINDING_RST_UNREAD_DATA)->count == 6);
+    CHECK_EQ(n_found(), 2);
+    end();
+}
+
+TEST(three_are_no_coincidence_and_two_are) {
+    leak_and_exit(3, HOW_FIN, USEC(10));
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->severity == SEVERITY_INFO);
+    end();
+    leak_and_exit(2, HOW_FIN, USEC(10));
+    nothing();
+    end();
+}
+
+TEST(who_closes_each_for_its_own_sake_does_it_as_far_apart_as_they_came) {
+    leak_and_exit(6, HOW_RST, MSEC(30));
+    CHECK(found(FINDING_EARLY_BODY_CLOSE) && found(FINDING_EARLY_BODY_CLOSE)->count == 6);
+    CHECK(!found(FINDING_BODY_NOT_CLOSED));
+    end();
+}
+
+TEST(a_program_whose_pool_was_used_in_turn_just_ends) {
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    for (int round = 0; round < 2; round++) {
+        for (conn_id id = 1; id <= 8; id++) {
+            if (!round) opened(id);
+            exchange(id);
+            now += MSEC(20);
+        }
+    }
+    for (conn_id id = 1; id <= 8; id++) fin(id);
+    wait_for(SEC(3));
+    findings_end(f, now);
+    nothing();
     end();
 }
 
