@@ -63,6 +63,15 @@ static int64_t body_sent(const struct workload_exchange *x, int64_t head_ns) {
     return at_ns > head_ns ? at_ns : head_ns;
 }
 
+/* Of one that is spread between others nothing is known but that it was answered. */
+static bool is_answered(const struct workload_exchange *x) {
+    return x->flags & WX_SPREAD ? x->end == END_COMPLETE : x->status && x->first_ns != NO_TIME;
+}
+
+static int64_t answered_at(const struct workload_exchange *x) {
+    return later(x->at_ns, x->first_ns == NO_TIME ? x->done_ns : x->first_ns);
+}
+
 static void find_moments(struct reading *b) {
     bool downstream_only = b->w->n_conns && !is_played(b, &(struct workload_conn){.side = SIDE_UPSTREAM});
     uint8_t *skip = calloc(b->w->n_conns + (size_t)1, 1);
@@ -82,8 +91,8 @@ static void find_moments(struct reading *b) {
         if (skip[x->conn]) continue;
         add_moment(b, sent, AT_REQUEST, i);
         if (x->request_body) add_moment(b, body_sent(x, sent), AT_SENT, i);
-        if (!x->status || x->first_ns == NO_TIME) continue;
-        add_moment(b, later(x->at_ns, x->first_ns), AT_ANSWER, i);
+        if (!is_answered(x)) continue;
+        add_moment(b, answered_at(x), AT_ANSWER, i);
         add_moment(b, later(x->at_ns, x->done_ns == NO_TIME ? x->first_ns : x->done_ns), AT_DONE, i);
     }
     free(skip);
@@ -165,7 +174,7 @@ static void make_answer(struct reading *b, const struct workload_exchange *x) {
 
     json_out_reset(&b->text);
     PUT(b, "HTTP/1.1 ");
-    put_number(b, x->status);
+    put_number(b, x->status ? x->status : 200);
     PUT(b, " Filled\r\n");
     if (x->flags & WX_RESPONSE_CLOSE) PUT(b, "Connection: close\r\n");
     if (x->framing == FRAMING_CHUNKED) {

@@ -461,6 +461,25 @@ TEST(a_head_of_any_length_and_a_path_of_any_bytes) {
         CHECK_EQ(plan.exchanges[k].is_safe, !strcmp(plan.exchanges[k].method, "GET"));
 }
 
+/* Of a long connection a ledger keeps the first events and the last. */
+TEST(requests_without_events_of_their_own_are_answered) {
+    begin_work();
+    add_conn(0);
+    add_exchange(0, 10, 5);
+    struct workload_exchange *x = workload_add_exchange(work);
+    x->conn = 0;
+    x->origin = 0;
+    x->at_ns = MSEC(20);
+    x->done_ns = MSEC(4);
+    x->flags = WX_SPREAD;
+    x->end = END_COMPLETE;
+    add_exchange(0, 30, 5);
+    finish_work();
+    CHECK_STR(steps(), "open send done send done send done");
+    CHECK_EQ(step(4)->at_ns - step(3)->at_ns, MSEC(4));
+    CHECK_EQ(plan.exchanges[1].status, 200);
+}
+
 TEST(of_a_daemon_s_ledger_its_clients_are_played) {
     begin_work();
     add_conn(0)->side = SIDE_UPSTREAM;
