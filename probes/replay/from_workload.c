@@ -63,6 +63,11 @@ static int64_t body_sent(const struct workload_exchange *x, int64_t head_ns) {
     return at_ns > head_ns ? at_ns : head_ns;
 }
 
+/* A client that waits for 100 Continue and is refused instead keeps its body (RFC 9110 section 10.1.1). */
+static bool sends_body(const struct workload_exchange *x) {
+    return x->request_body && !(x->flags & WX_EXPECT && !x->n_interim && x->status >= 400);
+}
+
 /* Of one that is spread between others nothing is known but that it was answered. */
 static bool is_answered(const struct workload_exchange *x) {
     return x->flags & WX_SPREAD ? x->end == END_COMPLETE : x->status && x->first_ns != NO_TIME;
@@ -90,7 +95,7 @@ static void find_moments(struct reading *b) {
         int64_t sent = later(x->at_ns, x->waited_ns);
         if (skip[x->conn]) continue;
         add_moment(b, sent, AT_REQUEST, i);
-        if (x->request_body) add_moment(b, body_sent(x, sent), AT_SENT, i);
+        if (sends_body(x)) add_moment(b, body_sent(x, sent), AT_SENT, i);
         if (!is_answered(x)) continue;
         add_moment(b, answered_at(x), AT_ANSWER, i);
         add_moment(b, later(x->at_ns, x->done_ns == NO_TIME ? x->first_ns : x->done_ns), AT_DONE, i);

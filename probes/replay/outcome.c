@@ -90,6 +90,7 @@ static enum outcome_cause explain(const struct compared *x, enum outcome_field f
         return CAUSE_PROXY_KEPT;
     if ((f == FIELD_RST_SENT || f == FIELD_DAEMON_RST) && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN)
         return CAUSE_DATA_AFTER_CLOSE;
+    if (f == FIELD_DAEMON_RST && !a->rst_sent && !b->rst_sent && b->close_how == HOW_FIN) return CAUSE_DATA_AFTER_CLOSE;
     if (f == FIELD_DAEMON_RST && x->p->abandons) return CAUSE_FIN_FIRST;
     if (f == FIELD_RESPONSES && left_before(x) && a->responses == b->responses + 1) return CAUSE_LEFT_BEFORE;
     if (f == FIELD_CLOSE_BY && !x->c->keeps_alive && a->close_how == HOW_FIN && b->close_how == HOW_FIN &&

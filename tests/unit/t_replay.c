@@ -461,6 +461,24 @@ TEST(a_head_of_any_length_and_a_path_of_any_bytes) {
         CHECK_EQ(plan.exchanges[k].is_safe, !strcmp(plan.exchanges[k].method, "GET"));
 }
 
+TEST(a_body_that_was_refused_before_it_was_sent) {
+    begin_work();
+    for (uint32_t i = 0; i < 2; i++) {
+        struct workload_conn *c = add_conn(100 * i);
+        c->closed_ns = MSEC(100 * i + 50);
+        c->close_by = BY_LOCAL;
+        c->close_how = HOW_FIN;
+        struct workload_exchange *x = add_exchange(i, 100 * i + 10, 5);
+        x->method = workload_text(work, "POST", 4);
+        x->request_body = 5000000;
+        x->flags = WX_EXPECT;
+        x->status = i ? 200 : 413;
+    }
+    finish_work();
+    CHECK(plan.exchanges[0].is_cut && plan.exchanges[0].request_end == plan.exchanges[0].head_end);
+    CHECK_EQ(plan.exchanges[1].request_end - plan.exchanges[1].head_end, 5000000);
+}
+
 /* Of a long connection a ledger keeps the first events and the last. */
 TEST(requests_without_events_of_their_own_are_answered) {
     begin_work();
