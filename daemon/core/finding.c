@@ -139,7 +139,11 @@ void tally_raise(struct findings *f, struct tally *t, enum severity severity, en
     p->severity = (uint8_t)severity;
     f->sort_is_old = true;
     if (is_open) return;
-    if (!p->id) p->id = ++f->last_id;
+    if (!p->id) {
+        p->id = ++f->last_id;
+        idmap_put(&f->by_id, p->id, t);
+        f->n_telling += t->subject->n_findings++ == 0;
+    }
     p->resolved_ns = 0;
     f->open++;
     f->open_of[p->kind]++;
@@ -186,6 +190,10 @@ void tally_withdraw(struct findings *f, struct tally *t) {
     struct tally fresh = {.subject = t->subject, .link = t->link};
 
     tally_resolve(f, t);
+    if (t->pub.id) {
+        idmap_del(&f->by_id, t->pub.id);
+        f->n_telling -= --t->subject->n_findings == 0;
+    }
     fresh.pub.subject = t->pub.subject;
     fresh.pub.kind = t->pub.kind;
     *t = fresh;
@@ -241,11 +249,9 @@ const struct finding *findings_get(struct findings *f, size_t i) {
 }
 
 const struct finding *findings_find(const struct findings *f, uint64_t id) {
-    const struct tally *t;
+    const struct tally *t = idmap_get(&f->by_id, id);
 
-    TAILQ_FOREACH (t, &f->tallies, link)
-        if (t->pub.id == id) return &t->pub;
-    return NULL;
+    return t ? &t->pub : NULL;
 }
 
 /* ---- subjects ---- */
@@ -269,9 +275,11 @@ static void subject_free(struct findings *f, struct subject *s) {
     *at = s->next;
     TAILQ_REMOVE(&f->subjects, s, link);
     f->n_subjects--;
+    f->n_telling -= s->n_findings > 0;
     for (unsigned k = 0; k < N_FINDINGS; k++) {
         if (!s->tally[k]) continue;
         tally_resolve(f, s->tally[k]);
+        idmap_del(&f->by_id, s->tally[k]->pub.id);
         TAILQ_REMOVE(&f->tallies, s->tally[k], link);
         free(s->tally[k]);
     }
@@ -280,16 +288,35 @@ static void subject_free(struct findings *f, struct subject *s) {
     f->sort_is_old = true;
 }
 
-/* The one that nothing is known of any more; else the oldest without a connection. */
-static bool make_room(struct findings *f) {
-    struct subject *s;
+/* What is lost with a subject: nothing, what is over, or what goes on. */
+static unsigned weight_of(const struct subject *s) {
+    unsigned weight = s->n_findings > 0;
 
-    TAILQ_FOREACH (s, &f->subjects, link) {
+    for (unsigned k = 0; k < N_FINDINGS && weight == 1; k++)
+        if (s->tally[k] && s->tally[k]->pub.id && !s->tally[k]->pub.resolved_ns) weight = 2;
+    return weight;
+}
+
+/* The oldest without a connection goes, one that shows nothing before one that has findings: a client that calls itself
+ * something else each time pushes out no other's. Who is passed over for that counts as new, so that each is looked at
+ * once. */
+static bool make_room(struct findings *f) {
+    struct subject *s = TAILQ_FIRST(&f->subjects), *next, *least = NULL;
+    bool some_show_nothing = f->n_telling < f->n_subjects;
+
+    for (unsigned n = f->n_subjects, looks = 0; n > 0 && (looks < MOST_LOOKS || !least); n--, s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (some_show_nothing) {
+            TAILQ_REMOVE(&f->subjects, s, link);
+            TAILQ_INSERT_TAIL(&f->subjects, s, link);
+        }
         if (s->n_watched) continue;
-        subject_free(f, s);
-        return true;
+        looks++;
+        if (!least || weight_of(s) < weight_of(least)) least = s;
+        if (weight_of(least) == 0) break;
     }
-    return false;
+    if (least) subject_free(f, least);
+    return least != NULL;
 }
 
 static struct subject *subject_find(const struct findings *f, const struct finding_subject *p, uint64_t hash) {
@@ -693,6 +720,7 @@ void findings_free(struct findings **fp) {
     *fp = NULL;
     free_watches(f);
     while ((s = TAILQ_FIRST(&f->subjects))) subject_free(f, s);
+    idmap_clear(&f->by_id);
     free(f->table);
     free(f->sorted);
     free(f);

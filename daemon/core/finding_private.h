@@ -37,7 +37,8 @@
 #define TUNNEL_SMALL   (64u << 10)
 #define PROCESSES      64 /* that look like one client, told apart */
 #define MAX_SUBJECTS   4096
-#define MAX_HOSTS      32 /* of a subject, told apart; others count as one */
+#define MOST_LOOKS     1024 /* at subjects, to find one without findings when there is room for no more */
+#define MAX_HOSTS      32   /* of a subject, told apart; others count as one */
 
 /* ---- a connection ---- */
 
@@ -116,7 +117,8 @@ struct subject {
     TAILQ_HEAD(, watch) idle, blocked;
     uint32_t n_watched; /* connections that point here: the open ones, and those that end */
     uint32_t n_open, n_active, n_idle;
-    uint32_t peak[2]; /* n_active: of this window and the one before */
+    uint32_t n_findings; /* tallies that were raised */
+    uint32_t peak[2];    /* n_active: of this window and the one before */
     int64_t peak_since_ns;
     int64_t last_ns, first_open_ns, last_open_ns;
     int64_t opened[OPENS]; /* ring */
@@ -167,9 +169,10 @@ struct tally {
 struct findings {
     struct findings_conf conf;
     struct idmap watches[N_SIDES];
+    struct idmap by_id;     /* struct tally, by the id of its finding */
     struct subject **table; /* by hash; TABLE slots */
     TAILQ_HEAD(, subject) subjects;
-    unsigned n_subjects;
+    unsigned n_subjects, n_telling; /* n_telling: of them, that have a finding */
     TAILQ_HEAD(, tally) tallies;
     uint64_t last_id, held;
     int64_t now;

@@ -436,6 +436,35 @@ TEST(more_subjects_than_there_is_room_for_push_out_the_oldest) {
     end();
 }
 
+/* A client that calls itself something else with each request, as crawlers and attackers do. */
+TEST(names_made_up_push_out_nobody_s_findings) {
+    char name[32];
+    struct finding_change change;
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    conn_id id = 1;
+    for (unsigned i = 0; i < 300; i++, id++) {
+        snprintf(name, sizeof name, "leaking/%u", i);
+        agent = name;
+        opened(id), request(id, 0), response(id, 0), rst_in_body(id, 10);
+    }
+    unsigned all = findings_open_of(f, FINDING_EARLY_BODY_CLOSE);
+    CHECK_EQ(all, 300);
+    for (unsigned i = 0; i < 10000; i++, id++) {
+        snprintf(name, sizeof name, "made-up/%u", i);
+        agent = name;
+        opened(id), exchange(id);
+        struct fact_end e = an_end();
+        e.by = BY_REMOTE;
+        ended(id, &e);
+        now -= MSEC(10);
+    }
+    CHECK_EQ(findings_open_of(f, FINDING_EARLY_BODY_CLOSE), all);
+    while (findings_next_change(f, &change))
+        CHECK(findings_find(f, change.id) && findings_find(f, change.id)->id == change.id);
+    CHECK(!findings_find(f, 0) && !findings_find(f, 100000));
+    end();
+}
+
 /* Two captures of different days read as one: an end is understood when the second begins. */
 TEST(a_subject_stays_as_long_as_an_end_of_its_connections_is_not_understood) {
     begin(SIDE_CLIENT, "Go-http-client/1.1");
