@@ -2,7 +2,8 @@
 
 #include <time.h>
 
-#define BATCH 32 /* packets whose connections are fetched from memory at once */
+#define BATCH 32 /* packets that are decoded together */
+#define AHEAD 6  /* and as many before its turn a packet's connection is called for */
 
 static void count(struct feed_counts *n, enum link_verdict v, const struct capture_packet *p) {
     switch (v) {
@@ -41,8 +42,9 @@ enum capture_step feed_some(struct capture *c, struct wire *w, struct feed_count
     }
     counts->packets += n;
     for (size_t i = 0; i < n_tcp; i++) wire_prepare(w, &segments[i]);
-    for (size_t i = 0; i < n_tcp; i++) wire_prefetch(w, &segments[i]);
+    for (size_t i = 0; i < n_tcp && i < AHEAD; i++) wire_prefetch(w, &segments[i]);
     for (size_t i = 0; i < n_tcp; i++) {
+        if (i + AHEAD < n_tcp) wire_prefetch(w, &segments[i + AHEAD]);
         capture_look_ahead(c);
         wire_feed_prepared(w, &segments[i]);
     }

@@ -274,8 +274,8 @@ void table_bury(struct wire *w, uint32_t hash);
 void tcp_segment(struct wire *w, struct conn *c, unsigned from, const struct wire_segment *s);
 void tcp_flush(struct wire *w, struct conn *c); /* gives up waiting: the connection is over */
 
-/* http.c: bytes of ends[from], in order. */
-void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p);
+/* http.c: bytes of ends[from], in order; the piece is used up. */
+void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece *p);
 void read_end(struct wire *w, struct conn *c, unsigned from, int64_t at_ns); /* its FIN was reached */
 void read_lost(struct wire *w, struct conn *c, unsigned from);               /* more was said, and it cannot be read */
 void read_free(struct wire *w, struct conn *c);

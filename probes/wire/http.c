@@ -252,12 +252,9 @@ static void find_protocol(struct wire *w, struct conn *c, unsigned from, const s
 /* ---- messages ---- */
 
 static char *copy_span(const uint8_t *message, struct h1_span s, size_t max) {
-    size_t len = s.len < max ? s.len : max;
-    char *text = malloc(len + 1);
+    char *text = strndup((const char *)message + s.off, s.len < max ? s.len : max); /* a field holds no NUL */
 
     if (!text) abort();
-    memcpy(text, message + s.off, len);
-    text[len] = 0;
     return text;
 }
 
@@ -743,14 +740,14 @@ static void read_some(struct wire *w, struct conn *c, unsigned from, struct piec
     }
 }
 
-void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece p) {
+void read_piece(struct wire *w, struct conn *c, unsigned from, struct piece *p) {
     unsigned idle = 0; /* steps that took nothing: from one way of reading to another, and never in a circle */
 
-    if (c->transcript) transcript_piece(w, c, from, &p);
-    while (p.len && idle < 8) {
-        uint64_t before = p.len;
-        read_some(w, c, from, &p);
-        idle = p.len == before ? idle + 1 : 0;
+    if (c->transcript) transcript_piece(w, c, from, p);
+    while (p->len && idle < 8) {
+        uint64_t before = p->len;
+        read_some(w, c, from, p);
+        idle = p->len == before ? idle + 1 : 0;
     }
     c->last_reader = (uint8_t)from;
 }

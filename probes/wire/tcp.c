@@ -92,7 +92,8 @@ static void deliver_gap(struct wire *w, struct conn *c, unsigned from, uint64_t 
     d->gaps++;
     d->next += len;
     history_add(c, from, 'G');
-    read_piece(w, c, from, (struct piece){.len = len, .at_ns = at_ns, .packet = packet});
+    struct piece p = {.len = len, .at_ns = at_ns, .packet = packet};
+    read_piece(w, c, from, &p);
 }
 
 /* Bytes at `off`, of which `captured` are here; what was delivered before is left out. */
@@ -105,7 +106,7 @@ static void deliver(struct wire *w, struct conn *c, unsigned from, const uint8_t
     if (captured > skip) {
         struct piece p = {bytes + skip, captured - skip, at_ns, packet, skip == 0};
         d->next += p.len;
-        read_piece(w, c, from, p);
+        read_piece(w, c, from, &p);
     }
     if (d->next < end) {
         d->flags |= DIR_CUT;

@@ -118,19 +118,34 @@ static void finish(struct wire *w, uint32_t index) {
     conn_give(w, index);
 }
 
+/* In line: gcc takes a function that does no more than this for one without effect, and leaves its calls out. */
+#define CALLS_FOR static inline __attribute__((always_inline)) void
+CALLS_FOR call_for(const struct conn *c, size_t len) {
+    for (size_t at = 0; at < len; at += 64) __builtin_prefetch((const char *)c + at);
+}
+
+/* What a segment in the common case touches (conn.h). */
+CALLS_FOR call_for_hot(const struct conn *c) {
+    __builtin_prefetch(c);
+    __builtin_prefetch(&c->dir[0]);
+    __builtin_prefetch(&c->dir[0].left);
+    __builtin_prefetch(&c->dir[1]);
+    __builtin_prefetch(&c->dir[1].left);
+    __builtin_prefetch(&c->last_ns);
+}
+
 /* Ended connections are long out of the cache when their time comes: the next two
  * are called for while others are worked on. */
-static void call_for_next(const struct wire *w) {
+CALLS_FOR call_for_next(const struct wire *w) {
     const struct conn *c;
 
     if (w->linger_first == NO_INDEX) return;
     c = conn_at(w, w->linger_first);
+    __builtin_prefetch(&w->slots[c->hash & w->mask]);
     __builtin_prefetch(c->kept);
     __builtin_prefetch(c->host);
     __builtin_prefetch(c->user_agent);
-    if (c->newer == NO_INDEX) return;
-    c = conn_at(w, c->newer);
-    for (size_t at = 0; at < sizeof *c; at += 64) __builtin_prefetch((const char *)c + at);
+    if (c->newer != NO_INDEX) call_for(conn_at(w, c->newer), sizeof *c);
 }
 
 static void reap(struct wire *w) {
@@ -229,8 +244,11 @@ void wire_prefetch(const struct wire *w, const struct wire_segment *s) {
     uint64_t slot = w->slots[s->hash & w->mask];
 
     if (slot >> 32 == s->hash) {
-        const char *c = (const char *)conn_at(w, (uint32_t)slot - 1);
-        for (size_t at = 0; at < offsetof(struct conn, n_requests); at += 64) __builtin_prefetch(c + at);
+        const struct conn *c = conn_at(w, (uint32_t)slot - 1);
+        if (s->flags & (TCP_PSH | TCP_SYN | TCP_FIN | TCP_RST))
+            call_for(c, offsetof(struct conn, pending_first));
+        else
+            call_for_hot(c);
     }
 }
 
@@ -290,6 +308,8 @@ void wire_finish(struct wire *w) {
 static void finish_next(struct wire *w) {
     uint32_t index = w->ending[w->ending_at++].index;
     struct conn *c = conn_at(w, index);
+
+    if (w->ending_at < w->n_ending) call_for(conn_at(w, w->ending[w->ending_at].index), sizeof *c);
 
     if (!c->ended) c->incomplete |= INCOMPLETE_CAPTURE_ENDED;
     finish(w, index);
