@@ -24,12 +24,25 @@ struct findings *findings_new(const struct findings_conf *conf) {
     f->conf = *conf;
     f->table = must(calloc(TABLE, sizeof *f->table));
     TAILQ_INIT(&f->subjects);
+    for (int i = 0; i < N_RESTS; i++) TAILQ_INIT(&f->resting[i]);
     TAILQ_INIT(&f->tallies);
     return f;
 }
 
 void findings_set_conf(struct findings *f, const struct findings_conf *conf) {
     f->conf = *conf;
+}
+
+/* ---- who is at rest ---- */
+
+/* Puts a subject that has no connection at the end of the list where it belongs now. */
+static void rest(struct findings *f, struct subject *s) {
+    enum rest to = s->n_watched ? REST_NONE : s->n_raised ? REST_RAISED : s->n_findings ? REST_RESOLVED : REST_BARE;
+
+    if (to == s->rest) return;
+    if (s->rest) TAILQ_REMOVE(&f->resting[s->rest - 1], s, rest_link);
+    if (to) TAILQ_INSERT_TAIL(&f->resting[to - 1], s, rest_link);
+    s->rest = (uint8_t)to;
 }
 
 /* ---- findings ---- */
@@ -142,9 +155,11 @@ void tally_raise(struct findings *f, struct tally *t, enum severity severity, en
     if (!p->id) {
         p->id = ++f->last_id;
         idmap_put(&f->by_id, p->id, t);
-        f->n_telling += t->subject->n_findings++ == 0;
+        t->subject->n_findings++;
     }
     p->resolved_ns = 0;
+    t->subject->n_raised++;
+    rest(f, t->subject);
     f->open++;
     f->open_of[p->kind]++;
     changed(f, p->id, true);
@@ -155,6 +170,8 @@ void tally_resolve(struct findings *f, struct tally *t) {
 
     if (!p->id || p->resolved_ns) return;
     p->resolved_ns = f->now;
+    t->subject->n_raised--;
+    rest(f, t->subject);
     t->is_dear = false;
     f->open--;
     f->open_of[p->kind]--;
@@ -192,7 +209,8 @@ void tally_withdraw(struct findings *f, struct tally *t) {
     tally_resolve(f, t);
     if (t->pub.id) {
         idmap_del(&f->by_id, t->pub.id);
-        f->n_telling -= --t->subject->n_findings == 0;
+        t->subject->n_findings--;
+        rest(f, t->subject);
     }
     fresh.pub.subject = t->pub.subject;
     fresh.pub.kind = t->pub.kind;
@@ -275,7 +293,6 @@ static void subject_free(struct findings *f, struct subject *s) {
     *at = s->next;
     TAILQ_REMOVE(&f->subjects, s, link);
     f->n_subjects--;
-    f->n_telling -= s->n_findings > 0;
     for (unsigned k = 0; k < N_FINDINGS; k++) {
         if (!s->tally[k]) continue;
         tally_resolve(f, s->tally[k]);
@@ -283,40 +300,22 @@ static void subject_free(struct findings *f, struct subject *s) {
         TAILQ_REMOVE(&f->tallies, s->tally[k], link);
         free(s->tally[k]);
     }
+    if (s->rest) TAILQ_REMOVE(&f->resting[s->rest - 1], s, rest_link);
     for (unsigned i = 0; i < s->n_hosts; i++) free(s->hosts[i].name);
     free(s);
     f->sort_is_old = true;
 }
 
-/* What is lost with a subject: nothing, what is over, or what goes on. */
-static unsigned weight_of(const struct subject *s) {
-    unsigned weight = s->n_findings > 0;
-
-    for (unsigned k = 0; k < N_FINDINGS && weight == 1; k++)
-        if (s->tally[k] && s->tally[k]->pub.id && !s->tally[k]->pub.resolved_ns) weight = 2;
-    return weight;
-}
-
-/* The oldest without a connection goes, one that shows nothing before one that has findings: a client that calls itself
- * something else each time pushes out no other's. Who is passed over for that counts as new, so that each is looked at
- * once. */
+/* Of those without a connection the oldest goes, one that shows nothing before one that has findings: a client that
+ * calls itself something else each time pushes out no other's. */
 static bool make_room(struct findings *f) {
-    struct subject *s = TAILQ_FIRST(&f->subjects), *next, *least = NULL;
-    bool some_show_nothing = f->n_telling < f->n_subjects;
-
-    for (unsigned n = f->n_subjects, looks = 0; n > 0 && (looks < MOST_LOOKS || !least); n--, s = next) {
-        next = TAILQ_NEXT(s, link);
-        if (some_show_nothing) {
-            TAILQ_REMOVE(&f->subjects, s, link);
-            TAILQ_INSERT_TAIL(&f->subjects, s, link);
-        }
-        if (s->n_watched) continue;
-        looks++;
-        if (!least || weight_of(s) < weight_of(least)) least = s;
-        if (weight_of(least) == 0) break;
+    for (int i = 0; i < N_RESTS; i++) {
+        struct subject *s = TAILQ_FIRST(&f->resting[i]);
+        if (!s) continue;
+        subject_free(f, s);
+        return true;
     }
-    if (least) subject_free(f, least);
-    return least != NULL;
+    return false;
 }
 
 static struct subject *subject_find(const struct findings *f, const struct finding_subject *p, uint64_t hash) {
@@ -444,6 +443,7 @@ static void attach(struct findings *f, struct watch *w, const struct fact *fact,
     if (!s) return;
     w->subject = s;
     s->n_watched++;
+    rest(f, s);
     s->n_open++;
     s->opened[s->n_opened++ % OPENS] = w->opened_ns;
     if (!s->first_open_ns) s->first_open_ns = w->opened_ns;
@@ -464,7 +464,10 @@ static void leave(struct watch *w) {
 
 void watch_free(struct findings *f, struct watch *w) {
     if (w->state != WATCH_ENDING) leave(w);
-    if (w->subject) w->subject->n_watched--;
+    if (w->subject) {
+        w->subject->n_watched--;
+        rest(f, w->subject);
+    }
     idmap_del(&f->watches[w->side], w->id);
     free(w);
 }

@@ -37,8 +37,7 @@
 #define TUNNEL_SMALL   (64u << 10)
 #define PROCESSES      64 /* that look like one client, told apart */
 #define MAX_SUBJECTS   4096
-#define MOST_LOOKS     1024 /* at subjects, to find one without findings when there is room for no more */
-#define MAX_HOSTS      32   /* of a subject, told apart; others count as one */
+#define MAX_HOSTS      32 /* of a subject, told apart; others count as one */
 
 /* ---- a connection ---- */
 
@@ -109,16 +108,28 @@ struct host_share {
 
 struct tally;
 
+/* Where a subject without a connection waits, until there is room for no more; the first of these are given up first.
+ */
+enum rest {
+    REST_NONE, /* it has connections */
+    REST_BARE, /* no finding */
+    REST_RESOLVED,
+    REST_RAISED, /* findings that go on */
+};
+#define N_RESTS 3
+
 struct subject {
     struct finding_subject pub;
     uint64_t hash;
     struct subject *next;      /* in the hash table */
     TAILQ_ENTRY(subject) link; /* findings.subjects, the one used last at the end */
+    TAILQ_ENTRY(subject) rest_link;
+    uint8_t rest; /* enum rest: in findings.resting of it */
     TAILQ_HEAD(, watch) idle, blocked;
     uint32_t n_watched; /* connections that point here: the open ones, and those that end */
     uint32_t n_open, n_active, n_idle;
-    uint32_t n_findings; /* tallies that were raised */
-    uint32_t peak[2];    /* n_active: of this window and the one before */
+    uint32_t peak[2];              /* n_active: of this window and the one before */
+    uint32_t n_findings, n_raised; /* tallies that were raised, and those of them that are not resolved */
     int64_t peak_since_ns;
     int64_t last_ns, first_open_ns, last_open_ns;
     int64_t opened[OPENS]; /* ring */
@@ -172,7 +183,8 @@ struct findings {
     struct idmap by_id;     /* struct tally, by the id of its finding */
     struct subject **table; /* by hash; TABLE slots */
     TAILQ_HEAD(, subject) subjects;
-    unsigned n_subjects, n_telling; /* n_telling: of them, that have a finding */
+    TAILQ_HEAD(, subject) resting[N_RESTS]; /* from REST_BARE on, each in order of coming to rest */
+    unsigned n_subjects;
     TAILQ_HEAD(, tally) tallies;
     uint64_t last_id, held;
     int64_t now;
