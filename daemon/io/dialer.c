@@ -23,6 +23,8 @@
 #define HEAD_START    MSEC(300) /* of the first family over the other (Go: FallbackDelay) */
 #define ATTEMPT_LEAST SEC(2)    /* no address gets less of the time that is left (Go: partialDeadline) */
 
+enum { STATE_CLOSE = 7 }; /* tcpi_state, as the kernel counts */
+
 enum dial_state {
     DIALER_STARTING,   /* decided already; tells of it in the next round of the loop */
     DIALER_RESOLVING,  /* waits for addresses */
@@ -85,6 +87,17 @@ static void lane_stop(struct lane *l) {
     l->fd = -1;
 }
 
+/* Gives up a connect that is under way. True: its handshake was through by then, and nobody had been told. shutdown()
+ * sends a FIN where the connection stands and nothing where it does not yet; the state after it says which. */
+static bool lane_abandon(struct lane *l) {
+    struct tcp_info info = {.tcpi_state = STATE_CLOSE};
+    socklen_t len = sizeof info;
+    shutdown(l->fd, SHUT_RDWR);
+    bool stood = getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != STATE_CLOSE;
+    lane_stop(l);
+    return stood;
+}
+
 /* Stops everything that could call back. */
 static void stop(struct dial *d) {
     if (d->dns) {
@@ -99,7 +112,7 @@ static void stop(struct dial *d) {
 }
 
 /* An attempt in whose place another goes on, as a record of its own. */
-static void record_attempt(struct dial *d, const struct lane *l, enum close_reason why, bool reset) {
+static void record_attempt(struct dial *d, const struct lane *l, enum close_reason why, bool reset, bool stood) {
     struct server *s = d->s;
     struct lifecycle *life = ledger_open(s->ledger, SIDE_UPSTREAM, pool_new_id(s->pool), l->started);
     struct connect_key key = {.proxy = "", .scheme = d->tls ? "https" : "http", .addr = d->addr};
@@ -108,6 +121,7 @@ static void record_attempt(struct dial *d, const struct lane *l, enum close_reas
     life->flow = l->flow;
     struct conn_event ev = {.at_ns = l->started, .kind = EV_DIALING};
     ledger_apply(s->ledger, life, &ev);
+    if (stood) server_event(s, life, EV_DIALED, 0);
     struct stream_end end = {.rst_received = reset};
     server_closed(s, life, why, PHASE_DIALING, &end);
 }
@@ -180,7 +194,7 @@ static void attempt_failed(struct lane *l, int error) {
     lane_stop(l);
     bool more = other_runs || d->lane[0].next < d->lane[0].end || d->lane[1].next < d->lane[1].end;
     if (more) {
-        record_attempt(d, l, REASON_DIAL_ERROR, reset);
+        record_attempt(d, l, REASON_DIAL_ERROR, reset, false);
     } else {
         d->on_wire = true;
         d->last_started = l->started;
@@ -376,8 +390,8 @@ static void connected(struct dial *d, struct lane *l) {
     d->last_flow = l->flow;
     struct lane *other = &d->lane[l == &d->lane[0]];
     if (other->fd >= 0) {
-        lane_stop(other);
-        record_attempt(d, other, REASON_CANCELED, false);
+        bool stood = lane_abandon(other);
+        record_attempt(d, other, REASON_CANCELED, false, stood);
     }
     event_del(&d->timer);
     tell_dialing(d);
@@ -575,14 +589,19 @@ void dial_cancel(struct dial **dp, enum close_reason why) {
     struct stream_end end = {0};
     struct lane *l = d->lane[0].fd >= 0 ? &d->lane[0] : &d->lane[1];
     struct lane *other = &d->lane[l == &d->lane[0]];
-    if (l->fd >= 0 && other->fd >= 0) record_attempt(d, other, why, false);
+    if (l->fd >= 0 && other->fd >= 0) {
+        bool stood = lane_abandon(other);
+        record_attempt(d, other, why, false, stood);
+    }
     if (d->state == DIALER_HANDSHAKE) {
         event_del(&d->io);
         d->stream.tls_failed = true;
         stream_close(&d->stream, &end);
     } else {
         if (l->fd >= 0) d->on_wire = true, d->last_started = l->started, d->last_flow = l->flow;
+        bool stood = l->fd >= 0 && lane_abandon(l);
         tell_dialing(d);
+        if (stood) server_event(d->s, d->life, EV_DIALED, 0);
     }
     server_closed(d->s, d->life, why, PHASE_DIALING, &end);
     stop(d);

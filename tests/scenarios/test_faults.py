@@ -2,6 +2,7 @@
 that belong to somebody else, a descriptor or a request that stays. Most of it is worth most with CONNLEAKD=build/san/connleakd."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -378,6 +379,26 @@ def test_a_dial_that_a_shutdown_starts_ends_with_it(serve):
     until(lambda: not proxy.alive(), "the daemon to end")
     assert proxy.process.returncode == 0, proxy.log()
     assert "Sanitizer" not in proxy.log(), proxy.log()
+
+
+def test_a_dial_that_is_given_up_when_its_handshake_was_through_says_so(daemon):
+    """The kernel had connected and the daemon was not told yet when its client left: what went out was a FIN."""
+    proxy = daemon()
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        client = proxy.client()
+        proxy.signal(signal.SIGSTOP)
+        client.send(head(f"GET http://127.0.0.1:{origin.getsockname()[1]}/ HTTP/1.1", "Host: a"))
+        client.close()
+        proxy.signal(signal.SIGCONT)
+        origin.settimeout(60)
+        conn, address = origin.accept()
+        with conn:
+            conn.settimeout(60)
+            while conn.recv(65536):
+                pass
+    record = until(lambda: [r for r in proxy.ledger() if r["side"] == "upstream" and r["state"] == "closed"], "its record")[0]
+    assert record["local"] == f"{address[0]}:{address[1]}"
+    assert record["close"]["by"] == "local" and record["close"]["how"] == "fin" and record["dial_ms"] is not None, record
 
 
 @pytest.mark.parametrize("at", range(8))
