@@ -74,12 +74,21 @@ static void log_change(const struct finding *fi, bool raised) {
         side_name((enum side)s->side), *s->key ? s->key : s->client, *s->tag ? ", " : "", s->tag, summary);
 }
 
+/* It turned out to be none, or its client was not seen for long and there was no room. What was raised is cleared. */
+static void log_gone(uint64_t finding) {
+    char id[FINDING_ID_TEXT_MAX];
+    log_info(finding_id_text(finding, id), "cleared, and not held any more");
+}
+
 static void tell_news(struct causes *c) {
     struct findings *f = c->server->findings;
     struct finding_change change;
     while (findings_next_change(f, &change)) {
         const struct finding *fi = findings_find(f, change.id);
-        if (fi) log_change(fi, change.raised);
+        if (fi)
+            log_change(fi, change.raised);
+        else if (!change.raised)
+            log_gone(change.id);
         if (c->admin) admin_finding(c->admin, &change);
     }
 }

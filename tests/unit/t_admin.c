@@ -184,6 +184,7 @@ TEST(prometheus_text_has_the_same_numbers) {
         "connleak_dial_errors_total 1",
         "connleak_clients_rejected_total 6",
         "connleak_tunnels 1",
+        "connleak_tunnel_bytes_total{direction=\"in\"} 1000",
         "connleak_tunnel_bytes_total{direction=\"out\"} 2000",
         "connleak_suspected_leaks{cause=\"early_body_close\"} 1",
         "connleak_suspected_leaks{cause=\"body_not_closed\"} 0",

@@ -224,6 +224,7 @@ TEST(what_left_memory_before_it_was_looked_at_is_lost_and_said) {
     CHECK(hears(f, &c, "\"d-10\""));
     CHECK(hears(f, &c, "event: lost"));
     CHECK_EQ(lost(c.data, "connections"), 7);
+    CHECK(strstr(c.data, "event: lost\ndata: {\"connections\":7,\"findings\":0}\n\n"));
     CHECK_EQ(count(c.data, "connection_closed"), 3);
     hang_up(&c);
     fx_free(f);
