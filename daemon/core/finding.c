@@ -492,6 +492,7 @@ static void reused(struct findings *f, struct watch *w, int64_t at_ns) {
     int64_t gap = at_ns - w->done_ns, busy = w->done_ns - w->request_ns;
 
     came_back(f, w, at_ns);
+    if (w->kept_beside + 1 > s->kept[0]) s->kept[0] = w->kept_beside + 1;
     s->spell[s->n_spells++ % SPELLS].from_ns = w->done_ns;
     s->spell[(s->n_spells - 1) % SPELLS].to_ns = at_ns;
     s->reuses++;
@@ -552,6 +553,8 @@ static void done(struct watch *w, const struct fact *fact) {
     s->done_by[class_of(w->status)]++;
     s->busy_total_ns += w->done_ns - w->request_ns;
     if (w->host < s->n_hosts && s->hosts[w->host].idle < 2) s->hosts[w->host].idle++;
+    const struct watch *last = TAILQ_LAST(&s->idle, watches);
+    w->kept_beside = last && w->done_ns - last->done_ns >= SETTLED ? s->n_idle : 0;
     enter(w, w->no_reuse || w->http10 ? WATCH_SPENT : WATCH_IDLE);
 }
 
@@ -575,6 +578,7 @@ static void ending(struct findings *f, struct watch *w, const struct fact *fact)
     w->end_ns = fact->at_ns;
     w->unanswered = w->state == WATCH_BUSY && !w->responded;
     w->passed_over = w->state == WATCH_IDLE && w->subject->last_open_ns >= w->done_ns + RACE;
+    w->idle_beside = w->state == WATCH_IDLE ? w->subject->n_idle - 1 : 0;
     if (w->subject) rules_ending(f, w, fact->bytes, (enum close_by)fact->by, (enum close_how)fact->how);
     if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);
     leave(w);
@@ -687,6 +691,8 @@ void findings_tick(struct findings *f, int64_t now) {
         if (f->now - s->peak_since_ns > f->conf.window_ns) {
             s->peak[1] = s->peak[0];
             s->peak[0] = s->n_active;
+            s->kept[1] = s->kept[0];
+            s->kept[0] = 0;
             s->peak_since_ns = f->now;
         }
         rules_tick(f, s);

@@ -17,11 +17,13 @@ static struct occurrence waiting_occurrence(const struct close_waiting *c) {
         .id = c->id, .at_ns = c->end_ns, .status = c->status, .host = c->host, .method = c->method};
 }
 
-/* Closed with another one of the same client idle, and kept: the limit of idle ones was full. */
+/* Closed with another one of the same client idle, and kept: the limit of idle ones was full; unless it kept more
+ * than those before, which is no limit. */
 static bool another_was_kept(const struct findings *f, const struct subject *s, const struct close_waiting *c,
                              enum settle how) {
     const struct watch *w;
 
+    if (c->idle_beside < s->kept[0] || c->idle_beside < s->kept[1]) return false;
     for (uint64_t i = 0; i < SPELLS && i < s->n_spells; i++)
         if (s->spell[i].from_ns <= c->end_ns && s->spell[i].to_ns >= c->end_ns) return true;
     TAILQ_FOREACH (w, &s->idle, link) {
@@ -263,6 +265,7 @@ static struct close_waiting *wait_for_others(struct findings *f, struct watch *w
                                 .unread_if_read_4096 = UNKNOWN_BYTES,
                                 .id = w->id,
                                 .requests = w->requests,
+                                .idle_beside = w->idle_beside,
                                 .status = w->status,
                                 .host = w->host,
                                 .method = w->method,

@@ -20,6 +20,7 @@
 #define STALL         SEC(1)     /* for so long the window of a program that reads nothing may still let bytes in */
 #define AT_EXIT       MSEC(200)  /* what happens to many connections within this time happens because a program ends */
 #define MUCH_RECEIVED 16384      /* more than any one read takes: a RST after it had something unread */
+#define SETTLED       MSEC(50)   /* idle for so long, a connection is kept, and not one that is just being closed */
 #define SPREAD        4          /* what ends at once does so within a small part of the time in which it came to be */
 #define BUFFER_MOST   (128u << 10) /* no client's own buffer hides more of a response from its kernel */
 #define QUEUE_MOST                                                                                                     \
@@ -31,8 +32,8 @@
 #define HELD_LEAST_END 2            /* ... and at a capture's end, where waiting shows no more */
 #define RESTS          2            /* so many times as long as one that came back after all, and it is held */
 #define OFTEN          3
-#define DEAR_TIMES     5       /* a connection for one request costs a handshake: so many ... */
-#define DEAR_OVER      SEC(10) /* ... within this time are worth a warning, a probe now and then is not */
+#define DEAR_TIMES     5      /* a connection for one request costs a handshake: so many ... */
+#define DEAR_OVER      SEC(5) /* ... within this time are worth a warning, a probe now and then is not */
 #define TUNNELS_OFTEN  10
 #define TUNNEL_SMALL   (64u << 10)
 #define PROCESSES      64 /* that look like one client, told apart */
@@ -60,11 +61,15 @@ struct watch {
     struct endpoint peer, server;
     int64_t opened_ns, request_ns, response_ns, done_ns, end_ns;
     int64_t blocked_ns, flowing_ns;
+    int64_t longest_blocked_ns;
     int64_t stalled_ns;      /* blocked since then, but for bytes that went out in less than STALL */
     int64_t unread_since_ns; /* the probe sees recv_q above zero since then; 0 */
     uint64_t delivered;      /* head and body of the last response */
     uint32_t requests, responses, recv_q, pid;
-    uint32_t send_q; /* on our side, and its window lets nothing of it out */
+    uint32_t
+        kept_beside; /* when its last response had passed, so many others had been idle for SETTLED: all there were */
+    uint32_t idle_beside; /* so many were idle when it ended */
+    uint32_t send_q;      /* on our side, and its window lets nothing of it out */
     uint16_t status;
     uint8_t side, state, host, method;
     bool responded; /* the head of the response under way came */
@@ -89,7 +94,7 @@ struct close_waiting { /* an end after a whole response: cap, early close, or th
     int64_t end_ns, done_ns;
     uint64_t received, delivered, unread_if_read_4096, rst_packet;
     conn_id id;
-    uint32_t requests;
+    uint32_t requests, idle_beside;
     uint16_t status;
     uint8_t host, method;
     uint8_t state; /* enum close_state */
@@ -125,10 +130,11 @@ struct subject {
     TAILQ_ENTRY(subject) link; /* findings.subjects, the one used last at the end */
     TAILQ_ENTRY(subject) rest_link;
     uint8_t rest; /* enum rest: in findings.resting of it */
-    TAILQ_HEAD(, watch) idle, blocked;
+    TAILQ_HEAD(watches, watch) idle, blocked;
     uint32_t n_watched; /* connections that point here: the open ones, and those that end */
     uint32_t n_open, n_active, n_idle;
-    uint32_t peak[2];              /* n_active: of this window and the one before */
+    uint32_t peak[2]; /* n_active: of this window and the one before */
+    uint32_t kept[2]; /* the most idle connections that the client kept, as seen by their use: of the same windows */
     uint32_t n_findings, n_raised; /* tallies that were raised, and those of them that are not resolved */
     int64_t peak_since_ns;
     int64_t last_ns, first_open_ns, last_open_ns;

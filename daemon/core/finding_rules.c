@@ -168,7 +168,14 @@ static void slow(struct findings *f, struct watch *w, int64_t blocked_ns, enum s
 }
 
 void rules_unblocked(struct findings *f, struct watch *w, int64_t at_ns) {
+    if (at_ns - w->blocked_ns > w->longest_blocked_ns) w->longest_blocked_ns = at_ns - w->blocked_ns;
     if (at_ns - w->blocked_ns >= f->conf.slow_after_ns) slow(f, w, at_ns - w->blocked_ns, SEVERITY_WARNING);
+}
+
+/* Its window was shut now and then, in spells that were too short to be told, or is. */
+static void was_slow(struct findings *f, struct watch *w) {
+    if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, f->now);
+    if (w->longest_blocked_ns < f->conf.slow_after_ns) slow(f, w, w->longest_blocked_ns, SEVERITY_INFO);
 }
 
 /* ---- dials ---- */
@@ -277,8 +284,7 @@ void rules_closed(struct findings *f, struct watch *w, const struct fact_end *e)
         return;
     }
     if (e->excess_bytes) unasked_bytes(f, w, e);
-    if (e->zero_window_ns >= MSEC(10) && is_client(s))
-        slow(f, w, e->zero_window_ns, e->zero_window_ns >= f->conf.slow_after_ns ? SEVERITY_WARNING : SEVERITY_INFO);
+    if (e->zero_window_ns >= MSEC(10) && is_client(s)) was_slow(f, w);
     if (w->was_opaque || w->state == WATCH_OPAQUE) {
         tunnel_ended(f, w, e);
         return;

@@ -307,6 +307,28 @@ TEST(slow_readers) {
     end();
 }
 
+TEST(who_reads_slowly_and_steadily_is_told_and_no_more) {
+    begin(SIDE_CLIENT, "curl/7.88.1");
+    opened(1);
+    request(1, 0);
+    response(1, 0);
+    for (int i = 0; i < 20; i++) { /* --limit-rate: 18 s in all, and never 10 */
+        say(fact_of(1, FACT_BLOCKED));
+        wait_for(MSEC(900));
+        say(fact_of(1, FACT_FLOWING));
+        now += MSEC(100);
+    }
+    done(1);
+    struct fact_end e = an_end();
+    e.zero_window_ns = SEC(18);
+    ended(1, &e);
+    wait_for(SEC(3));
+    const struct finding *fi = found(FINDING_SLOW_READER);
+    CHECK(fi && fi->severity == SEVERITY_INFO && fi->count == 1 && fi->number[NUM_BLOCKED_MS] == 900);
+    CHECK_EQ(n_found(), 1);
+    end();
+}
+
 TEST(waiting_for_the_pool) {
     begin(SIDE_UPSTREAM, NULL);
     opened(1);

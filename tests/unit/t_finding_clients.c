@@ -422,6 +422,25 @@ TEST(of_a_capture_the_records_come_late_and_what_explains_them_does_not) {
     end();
 }
 
+TEST(sessions_side_by_side_that_end_one_after_the_other_fill_no_limit) {
+    begin(SIDE_DOWNSTREAM, "python-requests/2.28.1");
+    conn_id id[4] = {1, 2, 3, 4}, next = 5;
+    for (int k = 0; k < 4; k++) opened(id[k]);
+    for (int turn = 1; turn <= 60; turn++) { /* four threads, each with sessions of its own, of six requests each */
+        for (int k = 0; k < 4; k++) {
+            exchange(id[k]);
+            now += MSEC(60);
+            if ((turn + k) % 6) continue;
+            fin(id[k]);
+            now += MSEC(5);
+            opened(id[k] = next++);
+        }
+    }
+    wait_for(SEC(3));
+    nothing();
+    end();
+}
+
 /* Eight at a time, of which two connections are kept; then `again` of the six are dialed again, as fast that the kept
  * ones are asked only after that. */
 static void burst_and_again(unsigned again) {
