@@ -430,7 +430,7 @@ def test_a_live_capture_for_a_duration(serve):
         ports = [talk(origin.port, 3), talk(origin.port, 1, early=True)]
         in_time = time.monotonic() - listening < duration / 2
         code, out, err = watch.end()
-        assert code == 0 and err == "" and duration <= time.monotonic() - began < duration + 60
+        assert code == 0 and err == "" and duration - 0.1 <= time.monotonic() - began < duration + 60
         if in_time:   # else the machine was too busy to say all that while it listened
             break
     doc = json.loads(out)

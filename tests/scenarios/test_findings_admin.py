@@ -226,7 +226,7 @@ def test_pools_have_what_was_learned_of_an_origin(daemon, serve):
         until(lambda: proxy.get("/metrics")["upstream"]["closes"].get("server_closed_idle", 0) >= closes,
               lambda: proxy.get("/metrics")["upstream"]["closes"])
     learned = proxy.get("/pools")["pools"][0]["learned"]
-    assert 200 <= learned["idle_timeout_ms"] < 20_000
+    assert 190 <= learned["idle_timeout_ms"] < 20_000
     assert learned["idle_timeout_observations"] == 3 and learned["peak_active"] == 1
 
 

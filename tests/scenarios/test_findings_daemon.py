@@ -139,9 +139,9 @@ def test_a_server_that_ends_idle_connections(daemon, serve, end, kind):
         until(lambda: sum(subject.get("/metrics")["upstream"]["closes"].values()) == n, "it ended it")
     found = find(subject, kind, count=2)
     assert found["evidence"]["redials"] >= 1
-    assert 150 <= found["evidence"]["idle_timeout_ms"] < 20_000
+    assert 140 <= found["evidence"]["idle_timeout_ms"] < 20_000
     learned = [p["learned"] for p in subject.get("/pools")["pools"] if p["learned"]]
-    assert learned[0]["idle_timeout_ms"] >= 150
+    assert learned[0]["idle_timeout_ms"] >= 140
 
 
 def test_a_request_that_met_the_servers_close(daemon, serve):

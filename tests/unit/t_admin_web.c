@@ -261,7 +261,7 @@ TEST(a_reader_that_stalls_is_let_go) {
     double begin = seconds(), until = begin + 60;
     turns(f, 50);
     say(&c, "something that is not read, since the answer is not");
-    if (events(f) == 1) CHECK(seconds() - begin >= 0.1); /* not before its time, which a busy machine may have taken */
+    if (events(f) == 1) CHECK(seconds() - begin >= 0.09); /* not before its time, which a busy machine may have taken */
     while (events(f) > 1 && seconds() < until) poll(NULL, 0, 5);
     CHECK_EQ(events(f), 1);
     CHECK(ends(f, &c)); /* not by a reset: that would be one of those that the daemon counts */

@@ -4,6 +4,7 @@ import time
 
 # Of what must happen, however slow and busy the machine: it tells a hang from patience, and is no part of any test.
 DEADLINE = 60.0
+TICK = 0.01   # seconds that a timer may be early: libevent goes by a clock that moves in steps
 
 
 def until(fact, what, timeout=DEADLINE, pause=0.002):
