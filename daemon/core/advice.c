@@ -50,3 +50,25 @@ bool finding_advice_at(enum finding_kind k, unsigned i, struct advice *out) {
     }
     return false;
 }
+
+static const char *const mend_the_client =
+    "Nothing here: its client left. The finding of side downstream names that client, and what to change in it.";
+
+static bool is_for_a_client(const struct finding *fi) {
+    return fi->subject->side == SIDE_UPSTREAM &&
+           (fi->kind == FINDING_EARLY_BODY_CLOSE || fi->kind == FINDING_RST_UNREAD_DATA);
+}
+
+static enum finding_kind kind_of_remedy(const struct finding *fi) {
+    bool waited = fi->kind == FINDING_EARLY_BODY_CLOSE && fi->number[NUM_WAITED_FOR_MORE] * 2 > fi->count;
+    return waited ? FINDING_REQUEST_TIMEOUT : (enum finding_kind)fi->kind;
+}
+
+const char *finding_remedy(const struct finding *fi) {
+    return is_for_a_client(fi) ? mend_the_client : finding_advice(kind_of_remedy(fi), fi->subject->stack);
+}
+
+bool finding_remedy_at(const struct finding *fi, unsigned i, struct advice *out) {
+    bool known = fi->subject->stack != STACK_UNKNOWN || is_for_a_client(fi);
+    return !known && finding_advice_at(kind_of_remedy(fi), i + 1, out); /* the first is the general one */
+}

@@ -17,4 +17,13 @@ struct advice {
 enum finding_kind finding_advice_like(enum finding_kind k); /* whose texts for stacks serve it: mostly k itself */
 bool finding_advice_at(enum finding_kind k, unsigned i, struct advice *out);
 
+/* The advice for a finding: that of its kind, but where its numbers point elsewhere. A body that was given up while its
+ * client waited for more asks for what a timeout asks for, and one that the daemon gave up for a client of its own for
+ * a look at that client. Static, never empty. */
+const char *finding_remedy(const struct finding *fi);
+
+/* What finding_remedy() would have said for other stacks, i counting from 0, where nobody knows the finding's. False
+ * after the last. */
+bool finding_remedy_at(const struct finding *fi, unsigned i, struct advice *out);
+
 #endif

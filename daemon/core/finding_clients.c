@@ -133,6 +133,7 @@ void early_in_body(struct findings *f, struct watch *w, const struct fact_end *e
     count_cost(t, e);
     if (waited_for_more(w, e)) {
         tally_add(t, NUM_WAITED_FOR_MORE, 1);
+        tally_set(t, NUM_WAITED_MS, ms(w->end_ns - w->request_ns));
         if (e->framing != FRAMING_LENGTH) tally_add(t, NUM_STREAMS, 1);
         t->pub.ambiguous |= bit(FINDING_REQUEST_TIMEOUT);
     }

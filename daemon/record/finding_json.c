@@ -101,16 +101,15 @@ static void put_connections(struct json_out *o, const struct finding *fi) {
 /* For the client's stack; where nobody knows that, what holds for all, and beside it
  * what each stack has of its own. */
 static void put_advice(struct json_out *o, const struct finding *fi) {
-    enum finding_kind kind = (enum finding_kind)fi->kind;
     struct advice a;
-    JO_KEY(o, "advice"), jo_str(o, finding_advice(kind, fi->subject->stack));
+    JO_KEY(o, "advice"), jo_str(o, finding_remedy(fi));
     JO_KEY(o, "advice_by_stack");
     if (fi->subject->stack != STACK_UNKNOWN) {
         jo_null(o);
         return;
     }
     jo_object(o);
-    for (unsigned i = 1; finding_advice_at(kind, i, &a); i++) { /* the first is the general one */
+    for (unsigned i = 0; finding_remedy_at(fi, i, &a); i++) {
         jo_key(o, stack_name(a.stack));
         jo_str(o, a.text);
     }

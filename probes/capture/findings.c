@@ -96,7 +96,7 @@ static void put_finding(struct out *o, const struct finding *fi, bool color) {
         put_wrapped(o, text, 2);
     }
     if (fi->observer_effect) put_wrapped(o, fi->observer_effect, 2);
-    snprintf(text, sizeof text, "do: %s", finding_advice((enum finding_kind)fi->kind, fi->subject->stack));
+    snprintf(text, sizeof text, "do: %s", finding_remedy(fi));
     put_wrapped(o, text, 2);
     put(o, "\n");
     out_maybe_flush(o);

@@ -73,6 +73,27 @@ TEST(what_is_no_kind_has_no_advice) {
     CHECK(!finding_advice_at(N_FINDINGS, 0, &a));
 }
 
+static struct finding early(uint8_t side, enum stack stack, uint64_t waited) {
+    static struct finding_subject subject;
+    subject = (struct finding_subject){.side = side, .stack = stack};
+    struct finding fi = {.kind = FINDING_EARLY_BODY_CLOSE, .count = 10, .subject = &subject};
+    fi.number[NUM_WAITED_FOR_MORE] = waited;
+    return fi;
+}
+
+TEST(the_remedy_goes_by_what_the_numbers_show) {
+    struct advice a;
+    struct finding fi = early(SIDE_CLIENT, STACK_GO, 0);
+    CHECK_STR(finding_remedy(&fi), finding_advice(FINDING_EARLY_BODY_CLOSE, STACK_GO));
+    CHECK(!finding_remedy_at(&fi, 0, &a));
+    fi = early(SIDE_CLIENT, STACK_GO, 9); /* who waits for more has read what there was */
+    CHECK_STR(finding_remedy(&fi), finding_advice(FINDING_REQUEST_TIMEOUT, STACK_GO));
+    fi = early(SIDE_DOWNSTREAM, STACK_UNKNOWN, 0);
+    CHECK(finding_remedy_at(&fi, 0, &a) && a.stack == STACK_GO);
+    fi = early(SIDE_UPSTREAM, STACK_UNKNOWN, 0); /* the daemon is no client to be mended */
+    CHECK(strstr(finding_remedy(&fi), "downstream") && !finding_remedy_at(&fi, 0, &a));
+}
+
 int main(void) {
     return tap_run();
 }

@@ -157,14 +157,15 @@ TEST(an_origin_has_no_client_and_advice_for_everybody) {
     struct finding_subject origin = {.side = SIDE_UPSTREAM, .key = "api.example:80"};
     struct finding fi = early_close();
     fi.subject = &origin;
+    fi.kind = FINDING_SERVER_CLOSES_IDLE;
     json_t *j = written(&fi);
     CHECK_STR(text(j, "side"), "upstream");
     CHECK(json_is_null(sub(j, "subject", "client")));
     CHECK_STR(json_string_value(json_array_get(json_object_get(j, "connections"), 0)), "u-17");
-    CHECK_STR(text(j, "advice"), finding_advice(FINDING_EARLY_BODY_CLOSE, STACK_UNKNOWN));
+    CHECK_STR(text(j, "advice"), finding_advice(FINDING_SERVER_CLOSES_IDLE, STACK_UNKNOWN));
     json_t *others = json_object_get(j, "advice_by_stack");
     CHECK(json_object_size(others) > 3);
-    CHECK_STR(text(others, "go"), finding_advice(FINDING_EARLY_BODY_CLOSE, STACK_GO));
+    CHECK_STR(text(others, "go"), finding_advice(FINDING_SERVER_CLOSES_IDLE, STACK_GO));
     json_decref(j);
 }
 

@@ -353,13 +353,16 @@ X(POOL_WAIT, DOTNET,
   "number of requests that run at a time.")
 
 X(REQUEST_TIMEOUT, UNKNOWN,
-  "Compare the client's timeout with the time that the server takes: 'waited_ms' is how long the last one had "
-  "waited. Raise the one or mend the other; what was given up has to be dialed again.")
+  "Raise the client's timeout above the time that the server takes, or make the server faster: what was given up has "
+  "to be dialed again. waited_ms is how long the last one had waited. A stream that its reader has enough of, and a "
+  "second request that was sent in case the first is slow, need nothing.")
 X(REQUEST_TIMEOUT, GO,
-  "Client.Timeout, the request's context or Transport.ResponseHeaderTimeout ended it: Client.Timeout counts the "
-  "dial, the wait for a connection and the body, too.")
+  "Raise Client.Timeout, the context's deadline or Transport.ResponseHeaderTimeout, whichever ended it. "
+  "Client.Timeout counts the dial, the wait for a connection and the body, too: for streams and large downloads take "
+  "ResponseHeaderTimeout and a context instead.")
 X(REQUEST_TIMEOUT, CURL,
-  "--max-time ended it, which counts the whole transfer; --connect-timeout counts the dial alone.")
+  "Raise --max-time: it counts the whole transfer, and --connect-timeout the dial alone. What ends a transfer that "
+  "stands still, and no other, is --speed-time.")
 
 X(TRUNCATED_RESPONSE, UNKNOWN,
   "To the server's owner: look for a crash, a restart, a worker killed at a time limit, or a Content-Length that is "
