@@ -397,12 +397,22 @@ static enum progress do_tail(struct client *c, const struct plan_step *s) {
     return DONE;
 }
 
+/* Its FIN, before what lies unread makes close() send a RST: unless the proxy's own FIN is there first. */
+static void shut_client(struct client *c) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    shutdown(c->fd, SHUT_WR);
+    c->shut = getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != TCP_CLOSE;
+    c->shut_late = !c->shut;
+}
+
 static void close_client(struct client *c, bool reset) {
     struct plan_conn *p = plan_of(c);
 
-    observe_close(c, reset);
     event_del(&c->event);
-    if (c->shut) shutdown(c->fd, SHUT_WR);
+    if (c->shut) shut_client(c);
+    observe_close(c, reset && !c->shut_late);
     close(c->fd);
     c->fd = -1;
     c->state = CLIENT_ENDED;

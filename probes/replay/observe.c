@@ -116,7 +116,8 @@ void observe_close(struct client *c, bool reset) {
     if (c->shut && unread)
         witness_abandoned(&c->run->clients_seen, &c->told, c->run->schedule.at_ns);
     else
-        witness_ended(&c->run->clients_seen, &c->told, true, reset || unread, c->run->schedule.at_ns);
+        witness_ended(&c->run->clients_seen, &c->told, true, reset || (unread && !c->shut_late),
+                      c->run->schedule.at_ns);
 }
 
 void observe_finish(struct run *r) {

@@ -88,10 +88,10 @@ static enum outcome_cause explain(const struct compared *x, enum outcome_field f
 
     if (ended_otherwise && x->c->was_kept && a->close_by == BY_REMOTE && b->close_by != BY_REMOTE)
         return CAUSE_PROXY_KEPT;
+    if (x->p->abandons && (f == FIELD_DAEMON_RST || (ended_otherwise && x->c->shut_late))) return CAUSE_FIN_FIRST;
     if ((f == FIELD_RST_SENT || f == FIELD_DAEMON_RST) && a->rst_sent && !b->rst_sent && a->close_how == HOW_FIN)
         return CAUSE_DATA_AFTER_CLOSE;
     if (f == FIELD_DAEMON_RST && !a->rst_sent && !b->rst_sent && b->close_how == HOW_FIN) return CAUSE_DATA_AFTER_CLOSE;
-    if (f == FIELD_DAEMON_RST && x->p->abandons) return CAUSE_FIN_FIRST;
     if (f == FIELD_RESPONSES && left_before(x) && a->responses == b->responses + 1) return CAUSE_LEFT_BEFORE;
     if (f == FIELD_CLOSE_BY && !x->c->keeps_alive && a->close_how == HOW_FIN && b->close_how == HOW_FIN &&
         x->a->evidence.early == x->b->evidence.early)

@@ -74,6 +74,7 @@ struct client {
     bool keeps_alive;       /* as the last head said */
     bool eof, reset;        /* by the proxy */
     bool shut;              /* its FIN goes before close() */
+    bool shut_late;         /* and the proxy had ended it when close() came: no RST */
     bool was_kept;          /* the captured origin ended it, and the proxy did not */
     uint32_t answers;       /* whole ones */
     struct endpoint local;  /* as the proxy sees it; family ADDR_NONE: not connected, or no such address */

@@ -432,6 +432,19 @@ def test_a_full_disk(proxy):
         assert (done.returncode, done.stderr) == (1, "connleak replay: stdout: No space left on device\n")
 
 
+def test_a_fin_and_then_a_reset(proxy, tmp_path):
+    """As Java's HttpClient gives up a body. Where the proxy's own FIN comes between the two, the report says so."""
+    ask, head = b"GET /fin HTTP/1.1\r\nHost: a.example\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"
+    path = tmp_path / "abandoned.pcap"
+    path.write_bytes(conversation(("c", ask), ("s", head + b"x" * 1000), ("s", b"x" * 8000), "fin") +
+                     segment(0.2, (1, 40000), (2, 80), ACK | RST, 1002 + len(ask), 9001 + len(head) + 9000))
+    said = replay(proxy, str(path), "--speed", "max")
+    played = said["connections"][0]
+    assert said["totals"]["different"] == 0 and {d["cause"] for d in played["differences"]} <= {"fin_first"}, said
+    assert (played["played"]["close_by"], played["played"]["close_how"]) == ("local", "fin")
+    assert played["played"]["early_close"] in ("rst_after_complete", "fin_after_complete")
+
+
 def test_the_last_answer_is_waited_for(proxy, tmp_path):
     """The capture ends in the middle of an answer: the client has its first byte, as captured, before the replay is over."""
     path = tmp_path / "end.pcap"
