@@ -265,11 +265,16 @@ static bool is_impatient(struct client *c, int64_t patience, enum client_trouble
     if (c->trouble != TROUBLE_NONE) return true;
     if (!c->wait_ns || c->run->schedule.now_ns - c->wait_ns < patience) return false;
     trouble(c, why);
+    c->run->n_in_vain++;
     return true;
 }
 
+/* In order one waits after the other: where many have waited in vain, the rest of them does not take hours. */
 static int64_t patience(const struct client *c) {
-    return c->run->options.live ? LIVE_PATIENCE_NS : PATIENCE_NS;
+    const struct run *r = c->run;
+    int64_t ns = r->options.live ? LIVE_PATIENCE_NS : PATIENCE_NS;
+
+    return r->options.speed > 0 || r->n_in_vain < 3 ? ns : r->n_in_vain < 10 ? ns / 5 : ns / 25;
 }
 
 /* Request bytes up to `to`; true when they are written, or cannot be. */

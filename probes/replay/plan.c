@@ -72,6 +72,7 @@ struct reading {
     uint32_t *parts[2]; /* indices of the client's parts, and of the server's: in order of offset */
     uint32_t n_parts[2];
     int64_t client_ended_ns; /* its first FIN or RST; 0: none */
+    bool is_cut;             /* there were more exchanges, and what they said is not played */
     uint32_t answer;         /* the exchange whose answer the server's next part belongs to */
 };
 
@@ -329,7 +330,8 @@ static uint64_t part_lacks(const struct plan_exchange *x, uint64_t len) {
 }
 
 static enum plan_gap cut_answers(struct reading *b) {
-    uint64_t end = UINT64_MAX;
+    const struct plan_exchange *last = b->is_cut ? exchange_of(b, b->c->n_exchanges - (uint64_t)1) : NULL;
+    uint64_t end = last && last->done_len != NO_LEN ? last->response_off + last->done_len : UINT64_MAX;
 
     for (uint32_t k = b->c->n_exchanges; k-- > 0;) {
         struct plan_exchange *x = exchange_of(b, k);
@@ -483,9 +485,12 @@ static enum plan_gap judge(const struct wire_record *r) {
 /* What is played of a connection with a gap: the exchanges before the first that cannot be. */
 static void cut_exchanges(struct reading *b, uint32_t n) {
     for (uint32_t k = n; k < b->c->n_exchanges; k++) {
-        free(exchange_of(b, k)->parts);
-        free(exchange_of(b, k)->head);
+        struct plan_exchange *x = exchange_of(b, k);
+        if (x->is_read) b->p->request_bytes -= x->request_end - x->request_off;
+        free(x->parts);
+        free(x->head);
     }
+    b->is_cut |= n < b->c->n_exchanges;
     b->p->n_exchanges -= b->c->n_exchanges - n;
     b->c->n_exchanges = n;
 }
@@ -493,8 +498,8 @@ static void cut_exchanges(struct reading *b, uint32_t n) {
 static enum plan_gap read_requests(struct reading *b) {
     for (uint32_t k = 0; k < b->c->n_exchanges; k++) {
         struct plan_exchange *x = exchange_of(b, k);
-        uint64_t len = x->request_end - x->request_off;
         enum plan_gap gap = read_request(b, x);
+        uint64_t len = x->request_end - x->request_off;
         if (gap == PLAN_WHOLE && (len > PLAN_REQUEST_MAX || len > PLAN_REQUEST_ALL_MAX - b->p->request_bytes))
             gap = PLAN_TOO_LARGE;
         if (gap != PLAN_WHOLE) {
@@ -502,8 +507,18 @@ static enum plan_gap read_requests(struct reading *b) {
             return gap;
         }
         b->p->request_bytes += len;
+        x->is_read = true;
     }
     return PLAN_WHOLE;
+}
+
+/* Where the capture lacks an answer, it is not known which of the later ones belongs to which request. */
+static uint32_t answers_known(const struct reading *b) {
+    for (uint32_t k = 0; k + 1 < b->c->n_exchanges; k++) {
+        const struct plan_exchange *x = exchange_of(b, k);
+        if (x->done_len == NO_LEN || exchange_of(b, k + 1)->request_ns < x->head_ns) return k;
+    }
+    return b->c->n_exchanges;
 }
 
 /* One that cannot be played uses up none of the limits. */
@@ -512,10 +527,9 @@ static enum plan_gap read_answers(struct reading *b) {
     enum plan_gap gap;
 
     find_answers(b);
+    if (b->r->evidence.incomplete & INCOMPLETE_GAP_IN) cut_exchanges(b, answers_known(b));
     gap = cut_answers(b);
     if (gap == PLAN_WHOLE) return gap;
-    for (uint32_t k = 0; k < b->c->n_exchanges; k++)
-        b->p->request_bytes -= exchange_of(b, k)->request_end - exchange_of(b, k)->request_off;
     cut_exchanges(b, 0);
     b->p->filled_in = filled;
     b->p->n_filled = n_filled;
@@ -535,6 +549,7 @@ void plan_add(struct plan *p, struct wire_record *r) {
     if (r->evidence.last_ns > p->end_ns) p->end_ns = r->evidence.last_ns;
     b.c->played = gap == PLAN_WHOLE || gap == PLAN_BEGAN_BEFORE || gap == PLAN_BYTES_LOST;
     if (b.c->played) {
+        b.is_cut = gap == PLAN_BYTES_LOST;
         index_parts(&b);
         more = find_exchanges(&b);
         if (more == PLAN_WHOLE) more = read_requests(&b);

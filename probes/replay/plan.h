@@ -56,6 +56,7 @@ struct plan_exchange {
     int64_t head_ns, done_ns;    /* of the answer */
     uint16_t status, n_interim;
     bool is_head, is_safe, absolute;
+    bool is_read;         /* its head was, and is a request that a proxy takes */
     bool is_cut;          /* its client ended the connection, or stopped, before all of the request was sent */
     bool ends_connection; /* the origin's end of the connection is a part of this answer */
     char method[12];

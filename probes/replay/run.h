@@ -100,6 +100,7 @@ struct run {
     struct schedule schedule;
     uint8_t *buffer;
     uint32_t open, open_peak;
+    uint32_t n_in_vain; /* clients that waited as long as they may */
     uint64_t bytes_in, bytes_out;
     int connect_error; /* errno of the newest connection to the proxy that could not be made */
     struct event signals[2];

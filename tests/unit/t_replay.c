@@ -242,6 +242,7 @@ TEST(what_cannot_be_played_is_named) {
     say(CLIENT, GET);
     say(SERVER, OK(0));
     say(CLIENT, "GET / HTTP/1.1\r\nHost: a\r\nHost : b\r\n\r\n");
+    say(SERVER, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n");
     t.port = 4003;
     flags(CLIENT, TCP_SYN);
     flags(SERVER, TCP_RST | TCP_ACK);
@@ -315,6 +316,24 @@ TEST(one_that_is_too_large_takes_nothing_from_the_others) {
     CHECK_EQ(plan.by_gap[PLAN_WHOLE], 1);
     CHECK_EQ(plan.filled_in, 1000); /* of what is played */
     CHECK_EQ(plan.n_filled, 1);
+}
+
+/* Which answer is whose is not known behind one that is lost: a client would wait for what nobody sends. */
+TEST(behind_an_answer_that_is_lost_nothing_is_played) {
+    begin();
+    connect_client(4000);
+    say(CLIENT, GET);
+    say(SERVER, OK(3) "one");
+    say(CLIENT, GET);
+    lose(SERVER, strlen(OK(3)) + 3);
+    say(CLIENT, GET);
+    say(SERVER, OK(3) "two");
+    for (int i = 0; i < 20; i++) ack(CLIENT);
+    flags(CLIENT, TCP_FIN | TCP_ACK);
+    finish_plan(false);
+    CHECK_STR(steps(), "open send done");
+    CHECK_EQ(plan.by_gap[PLAN_BYTES_LOST], 1);
+    CHECK_EQ(plan.request_bytes, strlen(GET));
 }
 
 TEST(disorder_in_the_capture_never_goes_back) {
