@@ -46,8 +46,8 @@ enum fact_kind {
     FACT_OPENED,   /* it stands, or is begun; at_ns: when it was begun. peer, server; upstream: host */
     FACT_REQUEST,  /* a request head; method, host, tag, user_agent, flags */
     FACT_RESPONSE, /* a final response head; status, framing, bytes = announced or UNKNOWN_BYTES, flags */
-    FACT_DONE, /* the whole response has passed (to the client's socket; in a capture: is on the wire); bytes: of head
-                  and body together, or 0 */
+    FACT_DONE,    /* the whole response has passed (to the client's socket; in a capture: is on the wire); bytes: of its
+                     body, and in a capture of its head too; or 0 */
     FACT_BLOCKED, /* nothing goes out to the local end any more: its window or our socket is full */
     FACT_FLOWING, /* bytes go out again */
     FACT_OPAQUE,  /* CONNECT or Upgrade: from here on only bytes */
@@ -86,7 +86,7 @@ enum dial_cause { DIAL_CAUSE_OTHER, DIAL_CAUSE_REFUSED, DIAL_CAUSE_UNRESOLVED, D
 
 /* All that is known when a connection is over; of one still open when a capture ends, too (by = BY_NONE). */
 struct fact_end {
-    int64_t last_data_ns;         /* last_data_ns: when bytes were last on the wire; 0: not known */
+    int64_t last_data_ns;         /* when bytes were last on the wire; 0: not known */
     uint64_t received_bytes;      /* that the local end's kernel had acknowledged */
     uint64_t unread_bytes;        /* UNKNOWN_BYTES; by the local end */
     uint64_t unread_if_read_4096; /* UNKNOWN_BYTES */

@@ -270,3 +270,24 @@ def test_requests_that_ask_for_close(daemon, serve):
         ask(subject, origin.url(), fields=("Connection: close",))
     assert find(subject, "keepalives_disabled", "downstream", count=3)["count"] == 3
     assert kinds(subject) == set()  # upstream the daemon keeps what it can
+
+
+def test_a_program_that_ends_while_it_holds_two(daemon, serve):
+    """Two held connections may be chance while it runs; that its kernel resets them at its end is none."""
+    subject, origin = daemon(settings={"findings.leak_after": "300ms", "probe.sockets": "off"}), serve(always(answer(b"x" * 70_000)))
+
+    def idle():
+        return [c["idle_ms"] for c in subject.get("/connections?side=downstream&state=idle")["connections"]]
+    clients = []
+    for n in range(3):
+        client = socket.create_connection(subject.address)
+        client.sendall(f"GET {origin.url()} HTTP/1.1\r\nHost: {origin.authority}\r\nUser-Agent: Go-http-client/1.1\r\n\r\n".encode())
+        clients.append(client)
+        until(lambda: len(idle()) == n + 1, "the whole response is delivered")
+        time.sleep(0.02)  # a new one sooner than this may have been on its way before
+    until(lambda: sum(ms > 1000 for ms in idle()) >= 2, "two are held for longer than findings.leak_after")
+    assert not [f for f in subject.get("/findings")["findings"] if f["side"] == "downstream"]
+    for client in clients:
+        client.close()
+    found = find(subject, "body_not_closed", side="downstream", count=2)
+    assert found["count"] >= 2 and found["connections"]
