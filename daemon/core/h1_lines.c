@@ -7,6 +7,26 @@ bool h1_refuse(struct h1_fault *fault, enum h1_error error, uint64_t at) {
     return false;
 }
 
+/* High bits where a byte of eight is at least `low`, which is above 0; exact for bytes below 0x80. */
+static uint64_t at_least(uint64_t w, uint8_t low) {
+    return (w & EIGHT(0x7f)) + EIGHT((uint64_t)0x80 - low);
+}
+
+/* High bits where a byte of eight is this one. */
+static uint64_t equal(uint64_t w, uint8_t byte) {
+    uint64_t x = w ^ EIGHT((uint64_t)byte);
+    return ~(((x & EIGHT(0x7f)) + EIGHT(0x7f)) | x);
+}
+
+/* Which of the bytes is the first whose high bit is set? */
+static size_t first_of(uint64_t high_bits) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(high_bits) / 8;
+#else
+    return (size_t)__builtin_clzll(high_bits) / 8;
+#endif
+}
+
 size_t h1_token_len(const uint8_t *p, size_t len) {
     static const bool token[256] = {
         ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
@@ -14,6 +34,13 @@ size_t h1_token_len(const uint8_t *p, size_t len) {
         ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
     };
     size_t i = 0;
+    for (; len - i >= 8; i += 8) { /* most are letters and hyphens */
+        uint64_t w = load8(p + i), small = w | EIGHT(0x20);
+        uint64_t other = ~((at_least(small, 'a') & ~at_least(small, 'z' + 1) & ~w) | equal(w, '-')) & EIGHT(0x80);
+        if (!other) continue;
+        i += first_of(other);
+        break;
+    }
     while (i < len && token[p[i]]) i++;
     return i;
 }
@@ -22,15 +49,21 @@ static bool is_digit(uint8_t c) {
     return c >= '0' && c <= '9';
 }
 
-/* None of the eight is a control character, tab included? */
-static bool is_text8(uint64_t w) {
+/* Some of the eight may be a control character. */
+static bool may_have_control(uint64_t w) {
     uint64_t below = (w - EIGHT(0x20)) & ~w, del = w ^ EIGHT(0x7f);
-    return !((below | ((del - EIGHT(1)) & ~del)) & EIGHT(0x80));
+    return (below | ((del - EIGHT(1)) & ~del)) & EIGHT(0x80);
 }
 
 size_t h1_text_len(const uint8_t *p, size_t len) {
     size_t i = 0;
-    while (len - i >= 8 && is_text8(load8(p + i))) i += 8;
+    for (; len - i >= 8; i += 8) {
+        uint64_t w = load8(p + i);
+        if (!may_have_control(w)) continue;
+        uint64_t control = ~(at_least(w, 0x20) | w) & ~equal(w, '\t');
+        uint64_t other = (control | equal(w, 0x7f)) & EIGHT(0x80);
+        if (other) return i + first_of(other);
+    }
     while (i < len && ((p[i] >= 0x20 && p[i] != 0x7f) || p[i] == '\t')) i++;
     return i;
 }
