@@ -79,7 +79,9 @@ static uint32_t drain_time(const struct workload_exchange *x) {
 
     if (x->framing == FRAMING_LENGTH && x->announced > DRAIN_BYTES) return NO_DRAIN;
     if (x->framing != FRAMING_LENGTH && x->framing != FRAMING_CHUNKED) return NO_DRAIN;
-    if (x->flags & (WX_REQUEST_CLOSE | WX_RESPONSE_CLOSE) || x->announced == UNKNOWN_BYTES) return 0;
+    if (x->flags & (WX_REQUEST_CLOSE | WX_RESPONSE_CLOSE))
+        return NO_DRAIN; /* it could not be used again all the same */
+    if (x->announced == UNKNOWN_BYTES) return 0;
     left = x->announced > x->body ? x->announced - x->body : 0;
     if (left == 0 || x->body == 0) return 0;
     us = (double)took / 1000 * (double)left / (double)x->body;

@@ -27,7 +27,7 @@ struct demand {
     int64_t at_ns;       /* when it wants a connection */
     int64_t busy_ns;     /* how long it holds it; FATE_STAYS: not used */
     int64_t patience_ns; /* after at_ns it leaves, with a connection or without; NEVER: it waits */
-    uint32_t origin;     /* row of the workload; WORKLOAD_NO: not known, shares no connection */
+    uint32_t origin;     /* row of the workload */
     uint32_t peer;       /* whom it was sent to: see struct demands */
     uint32_t pool;       /* whose pool it asks */
     uint32_t split;      /* number of the pair of pool and peer: a pool of its own for each, for per-origin questions */

@@ -246,6 +246,66 @@ TEST(it_drains_neither_what_is_large_nor_what_is_slow) {
     workload_free(&slow);
 }
 
+TEST(it_drains_only_what_ends_and_leaves_the_connection_usable) {
+    static const struct {
+        enum body_framing framing;
+        uint64_t announced;
+        uint8_t flags;
+        unsigned dials;
+    } cases[] = {
+        {FRAMING_LENGTH, 2000, 0, 1},
+        {FRAMING_LENGTH, 2000, WX_RESPONSE_CLOSE, 4},
+        {FRAMING_LENGTH, 2000, WX_REQUEST_CLOSE, 4},
+        {FRAMING_CHUNKED, UNKNOWN_BYTES, 0, 1},
+        {FRAMING_CHUNKED, UNKNOWN_BYTES, WX_RESPONSE_CLOSE, 4},
+        {FRAMING_UNTIL_EOF, UNKNOWN_BYTES, 0, 4},
+    };
+    struct whatif_row row;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct workload *w = given_up(cases[i].announced);
+        for (uint32_t k = 0; k < w->n_exchanges; k++) {
+            w->exchanges[k].framing = (uint8_t)cases[i].framing;
+            w->exchanges[k].flags = cases[i].flags;
+        }
+        run(w, with(SET_PROFILE, POOL_GO1_27), &row);
+        if (row.dials != cases[i].dials) tap_fail(__FILE__, __LINE__, "case %zu: %" PRIu64 " dials", i, row.dials);
+        workload_free(&w);
+    }
+}
+
+/* In a capture: the whole answer came, and its client's kernel sent a RST all the same. */
+TEST(what_was_delivered_and_left_unread_is_given_up_here_too) {
+    struct workload *w = begin();
+    struct whatif_row row;
+    struct demands *d;
+
+    w->observer = OBSERVER_CAPTURE;
+    for (int i = 0; i < 3; i++) {
+        struct workload_conn *c = conn(w, "a:80", i * 100);
+        ask(w, i * 100, 5);
+        c->closed_ns = MSEC(i * 100 + 8);
+        c->idle_ns = MSEC(3);
+        c->close_by = BY_LOCAL;
+        c->close_how = HOW_RST;
+    }
+    d = demands_new(w);
+    CHECK_EQ(d->n_conns, 3);
+    CHECK_EQ(demands_reason(d, 0), REASON_EARLY_CLOSE);
+    demands_free(&d);
+    run(w, settings_default(), &row);
+    CHECK_EQ(row.dials, 3);
+    CHECK_EQ(row.closes[REASON_EARLY_CLOSE], 3);
+    CHECK_EQ(row.time_wait_local, 0);
+    for (uint32_t i = 0; i < 3; i++) w->conns[i].close_how = HOW_FIN; /* whatever closed it: the answer was read */
+    d = demands_new(w);
+    CHECK_EQ(demands_reason(d, 0), REASON_NONE);
+    demands_free(&d);
+    run(w, settings_default(), &row);
+    CHECK_EQ(row.dials, 1);
+    workload_free(&w);
+}
+
 TEST(announced_sizes_beyond_all_reason_do_no_harm) {
     struct workload *w = given_up(UINT64_C(1) << 62);
     struct whatif_row row;
@@ -514,6 +574,22 @@ TEST(the_observed_row_is_what_the_records_say) {
     CHECK_EQ(row.time_wait_local, 1);
     CHECK_EQ(row.tls_handshakes, 1);
     CHECK_EQ(row.wait.max, MSEC(2));
+    demands_free(&d);
+
+    conn(w, "a:80", 600)->flags &= (uint8_t)~WCONN_OPENED; /* it was there before; the first one is gone by now */
+    w->conns[w->n_conns - 1].close_by = BY_REMOTE;
+    w->conns[w->n_conns - 1].close_how = HOW_RST;
+    w->conns[w->n_conns - 1].closed_ns = MSEC(900);
+    ask(w, 600, 10);
+    workload_sort(w);
+    d = demands_new(w);
+    observe(d, &row);
+    CHECK_EQ(row.dials, 2);
+    CHECK_EQ(row.standing, 1);
+    CHECK_EQ(row.reused, 2);
+    CHECK_EQ(row.peak_open, 2);
+    CHECK_EQ(row.peak_idle, 2);
+    CHECK_EQ(row.time_wait_remote, 0);
     demands_free(&d);
     workload_free(&w);
 }
