@@ -127,13 +127,15 @@ struct join_view {
     struct join_end end[2];
     int64_t opened_ns, first_ns, last_ns;
     uint64_t syn_packet, first_packet, last_packet, last_request_packet;
-    uint32_t requests, early_closes;
-    uint32_t known;     /* enum life_known */
-    uint32_t blind;     /* enum join_blind */
-    uint32_t unsaid;    /* bits 1 << enum join_field, as the connecting end has them: not to be compared */
-    int32_t pid[2];     /* whose ends these are, where the kernel tells; 0: not known */
-    bool roles_assumed; /* which end connected is a guess */
-    bool stillborn;     /* only its handshake was seen, and that failed: nothing stood that could be accepted */
+    uint32_t requests, responses, early_closes;
+    uint32_t pipelined;    /* of the requests: sent before the answer to the one before was there */
+    uint64_t last_head_at; /* offset in the accepting end's stream at which its last response begins */
+    uint32_t known;        /* enum life_known */
+    uint32_t blind;        /* enum join_blind */
+    uint32_t unsaid;       /* bits 1 << enum join_field, as the connecting end has them: not to be compared */
+    int32_t pid[2];        /* whose ends these are, where the kernel tells; 0: not known */
+    bool roles_assumed;    /* which end connected is a guess */
+    bool stillborn;        /* only its handshake was seen, and that failed: nothing stood that could be accepted */
 };
 
 /* What both sides cover. */

@@ -122,6 +122,9 @@ static bool is_own_decision(const struct join_claim *l) {
     case REASON_BAD_REQUEST:
     case REASON_SHUTDOWN:
         return true;
+    case REASON_SERVER_CLOSED: /* the origin's end: to its client, the daemon's own decision */
+    case REASON_READ_ERROR:
+        return l->accepted;
     default:
         return false;
     }
@@ -255,10 +258,10 @@ static void compare_opened(struct pair *p) {
 }
 
 static void compare_count(struct pair *p, enum join_field f, uint32_t known, uint64_t ledger, uint64_t capture,
-                          uint64_t packet) {
+                          uint64_t packet, enum join_cause cause) {
     if (!(p->l->known & p->v->known & known)) return;
     compared(p, f);
-    if (ledger != capture) differs(p, f, ledger, capture, packet, growth_cause(p, ledger > capture));
+    if (ledger != capture) differs(p, f, ledger, capture, packet, cause ? cause : growth_cause(p, ledger > capture));
 }
 
 /* What goes through a tunnel is not the daemon's, though a capture may be able to read it. */
@@ -266,24 +269,65 @@ static bool is_foreign(const struct join_claim *l) {
     return l->opaque && !l->accepted && !l->requests;
 }
 
+/* The peer had reset the connection when the next request was to be written: not a byte of it went out. */
+static bool request_met_rst(const struct pair *p) {
+    return p->l->close_reason == REASON_WRITE_ERROR && p->peer->rst_packet && p->l->requests == p->v->requests + 1 &&
+           p->v->responses >= p->v->requests;
+}
+
+/* A server that closes after an answer does not begin the requests behind it (RFC 9112 section 9.6). */
+static bool was_never_begun(const struct pair *p) {
+    return p->l->accepted && !is_open(p->l) && p->l->requests < p->v->requests &&
+           p->v->requests - p->l->requests <= p->v->pipelined && p->v->responses <= p->l->requests;
+}
+
+static enum join_cause requests_cause(const struct pair *p) {
+    if (!(p->l->known & p->v->known & KNOW_REQUESTS) || !(p->v->known & KNOW_RESPONSES)) return JOIN_CAUSE_NONE;
+    if (request_met_rst(p)) return JOIN_CAUSE_DISCARDED_BY_RST;
+    return was_never_begun(p) ? JOIN_CAUSE_PIPELINED_BEHIND_CLOSE : JOIN_CAUSE_NONE;
+}
+
 static void compare_counts(struct pair *p) {
     const struct join_view *v = p->v;
     uint64_t request = v->last_request_packet ? v->last_request_packet : v->last_packet;
+    uint32_t reused = v->requests ? v->requests - 1 : 0, own_reused = p->l->requests ? p->l->requests - 1 : 0;
+    enum join_cause cause = requests_cause(p);
 
     if (is_foreign(p->l)) return;
-    compare_count(p, JOIN_REQUESTS, KNOW_REQUESTS, p->l->requests, v->requests, request);
-    compare_count(p, JOIN_REUSED, KNOW_REQUESTS, p->l->reused, v->requests ? v->requests - 1 : 0, request);
+    compare_count(p, JOIN_REQUESTS, KNOW_REQUESTS, p->l->requests, v->requests, request, cause);
+    compare_count(p, JOIN_REUSED, KNOW_REQUESTS, p->l->reused, reused, request,
+                  p->l->reused == own_reused ? cause : JOIN_CAUSE_NONE);
 }
 
-/* A server whose whole answer fits into its kernel learns only from the client's
- * RST that it was not taken: if that came too late to be noticed, so does this. */
+/* Why the two ends of a response do not count it alike: one of them was not told in time. */
+static enum join_cause early_close_cause(const struct pair *p) {
+    const struct join_claim *l = p->l;
+    const struct join_view *v = p->v;
+
+    /* A server whose whole answer fits into its kernel learns only from the client's
+     * RST that it was not taken: if that came too late to be noticed, so does this. */
+    if (l->accepted) {
+        if (!p->peer->rst_packet || v->early_closes != l->early_closes + 1) return JOIN_CAUSE_NONE;
+        if (!l->rst_received) return unnoticed_rst_cause(p);
+        return closed_unaware_of(p, p->peer->rst_ns) ? JOIN_CAUSE_SIMULTANEOUS_CLOSE : JOIN_CAUSE_NONE;
+    }
+    /* Not a byte of that response had been read when the program left. */
+    if (v->early_closes == l->early_closes + 1 && v->responses && l->known & KNOW_BYTES_IN &&
+        l->bytes_in <= v->last_head_at && bytes_came_at_close(p))
+        return JOIN_CAUSE_ARRIVED_AT_CLOSE;
+    /* The FIN that completed a body without a length was there, and not read yet. */
+    if (l->early_closes == v->early_closes + 1 && first_to_end(p) == p->peer && fin_first(p->peer) &&
+        closed_unaware_of(p, p->peer->fin_ns))
+        return JOIN_CAUSE_SIMULTANEOUS_CLOSE;
+    return JOIN_CAUSE_NONE;
+}
+
 static void compare_early_closes(struct pair *p) {
     const struct join_claim *l = p->l;
     const struct join_view *v = p->v;
     const struct join_end *reader = &v->end[JOIN_CONNECTOR];
     uint64_t packet = has_ended(reader) ? end_packet(reader) : v->last_packet;
-    bool late = l->accepted && !l->rst_received && p->peer->rst_packet && v->early_closes == l->early_closes + 1;
-    enum join_cause cause = late ? unnoticed_rst_cause(p) : JOIN_CAUSE_NONE;
+    enum join_cause cause = early_close_cause(p);
 
     if (!(l->known & v->known & KNOW_EARLY_CLOSES) || is_foreign(l)) return;
     compared(p, JOIN_EARLY_CLOSES);

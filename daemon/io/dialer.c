@@ -8,8 +8,8 @@
 #include <event2/dns.h>
 #include <event2/event_struct.h>
 #include <event2/util.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdarg.h>
@@ -88,12 +88,14 @@ static void lane_stop(struct lane *l) {
 }
 
 /* Gives up a connect that is under way. True: its handshake was through by then, and nobody had been told. shutdown()
- * sends a FIN where the connection stands and nothing where it does not yet; the state after it says which. */
+ * sends a FIN where the connection stands and nothing where it does not yet; the state after it says which, or, where
+ * the peer's FIN has ended that too, the SYN that was acknowledged. */
 static bool lane_abandon(struct lane *l) {
     struct tcp_info info = {.tcpi_state = STATE_CLOSE};
     socklen_t len = sizeof info;
     shutdown(l->fd, SHUT_RDWR);
-    bool stood = getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != STATE_CLOSE;
+    bool stood = getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+                 (info.tcpi_state != STATE_CLOSE || info.tcpi_bytes_acked > 0);
     lane_stop(l);
     return stood;
 }

@@ -173,6 +173,7 @@ struct conn {
     bool bare_lf;       /* a head had lines that end with LF alone */
     bool upload_cut;    /* a request body was under way at the first FIN or RST */
     bool request_gap;   /* requests may have been lost since the last that was seen */
+    bool behind_excess; /* bytes stand before the response that its reader may take for its beginning */
     bool expects;       /* the request under way waits for 100 Continue before its body */
     uint8_t n_interim;  /* 1xx since the last final answer */
     int64_t interim_ns; /* the first of them */

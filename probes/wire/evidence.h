@@ -124,6 +124,7 @@ struct wire_evidence {
                                      RST */
     uint64_t requests_seen, responses_seen; /* lower bounds, also where the record says null */
     uint64_t body_bytes;                    /* of the last response, that passed: whether they were read is not known */
+    uint64_t last_head_at;                  /* of the last response: offset of its head in the server's stream */
     uint64_t excess_bytes;                  /* of the server, beyond an announced body with no request outstanding */
     int64_t last_done_ns;                   /* when the last response was complete; 0: never */
     uint32_t incomplete;                    /* enum wire_incomplete */

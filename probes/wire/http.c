@@ -405,6 +405,7 @@ static void end_response(struct wire *w, struct conn *c, uint64_t at, int64_t at
         transcript_mark(c, MARK_RESPONSE_DONE, at, at, c->n_answered, &last);
     }
     c->response_end = at;
+    c->behind_excess = false;
     c->done_ns = at_ns;
     if (x) {
         x->done_ns = at_ns;
@@ -459,7 +460,7 @@ static void begin_response(struct wire *w, struct conn *c, const struct h1_head 
     c->announced = !switches && (framing == FRAMING_LENGTH || framing == FRAMING_NONE) ? length : UNKNOWN_BYTES;
     c->body = 0;
     c->framing = (uint8_t)framing;
-    c->response_known = c->pending_n > 0;
+    c->response_known = c->pending_n > 0 && !c->behind_excess;
     if (c->pending_n == 0) c->responses_lost = true; /* to what? And does a body follow? */
     bool closes = !switches && h1_response_closes(head, framing);
     c->response_close |= closes;
@@ -665,6 +666,7 @@ static void read_chunked(struct wire *w, struct conn *c, unsigned from, struct p
 }
 
 static void count_excess(struct conn *c, const struct piece *p) {
+    c->behind_excess = true;
     if (!c->excess && p->data) c->excess_is_response = looks_like_response(p->data, p->len);
     c->excess += p->len;
 }

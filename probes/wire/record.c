@@ -262,6 +262,7 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->acked_bytes = sd->acked;
     e->requests_seen = (uint64_t)c->n_requests + c->cut_requests;
     e->responses_seen = (uint64_t)c->n_responses + c->cut_responses;
+    e->last_head_at = c->response_at == NO_OFFSET ? 0 : c->response_at;
     e->excess_bytes = c->excess;
     e->body_bytes = c->body;
     e->excess_is_response = c->excess_is_response;

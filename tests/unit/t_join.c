@@ -816,6 +816,99 @@ TEST(absences_are_weighed_on_one_clock) {
     CHECK_EQ(join_absent_in_capture(&l, &x, true), JOIN_ABSENT_WRONGLY);
 }
 
+/* Three requests, of which the third met a connection that the origin had reset. */
+TEST(a_request_that_met_the_peers_rst_never_went_out) {
+    struct join_view v = healthy_view();
+    struct join_claim l = healthy_claim();
+
+    v.responses = 2;
+    v.end[JOIN_CONNECTOR].fin_packet = 0;
+    v.end[JOIN_ACCEPTOR].fin_packet = 0;
+    v.end[JOIN_ACCEPTOR].rst_packet = 20;
+    v.end[JOIN_ACCEPTOR].rst_ns = T0 + SEC(5);
+    l.requests = 3, l.reused = 2;
+    l.rst_received = true;
+    l.close_by = BY_REMOTE, l.close_how = HOW_RST;
+    l.known |= KNOW_REASON;
+    l.close_reason = REASON_WRITE_ERROR;
+    CHECK_STR(verdict(l, v, cover), "explained requests=3/2@12[discarded_by_rst] reused=2/1@12[discarded_by_rst]");
+    l.reused = 1; /* and each number on its own */
+    CHECK_STR(verdict(l, v, cover), "explained requests=3/2@12[discarded_by_rst]");
+    l.reused = 3;
+    CHECK_STR(verdict(l, v, cover), "disagree reused=3/1@12 requests=3/2@12[discarded_by_rst]");
+    l.requests = 4, l.reused = 3;
+    CHECK_STR(verdict(l, v, cover), "disagree requests=4/2@12 reused=3/1@12");
+    l.requests = 3, l.reused = 2;
+    l.close_reason = REASON_SERVER_CLOSED_IDLE;
+    CHECK_STR(verdict(l, v, cover), "disagree requests=3/2@12 reused=2/1@12");
+    l.close_reason = REASON_WRITE_ERROR;
+    v.responses = 1; /* one that went out had no answer: it is the one that failed */
+    CHECK_STR(verdict(l, v, cover), "disagree requests=3/2@12 reused=2/1@12");
+}
+
+TEST(requests_pipelined_behind_a_close_were_never_begun) {
+    struct join_view v = healthy_view();
+    struct join_claim l = accepted(healthy_claim(), 200, 9000);
+
+    l.requests = 1, l.reused = 0;
+    v.responses = 1;
+    v.pipelined = 1;
+    CHECK_STR(verdict(l, v, cover),
+              "explained requests=1/2@12[pipelined_behind_close] reused=0/1@12[pipelined_behind_close]");
+    v.responses = 2; /* it was answered */
+    CHECK_STR(verdict(l, v, cover), "disagree requests=1/2@12 reused=0/1@12");
+    v.responses = 1;
+    v.pipelined = 0; /* it came when the answer was there */
+    CHECK_STR(verdict(l, v, cover), "disagree requests=1/2@12 reused=0/1@12");
+    v.pipelined = 1;
+    l.accepted = false;
+    CHECK_EQ(strncmp(verdict(l, v, cover), "disagree", 8), 0);
+}
+
+TEST(a_response_of_which_nothing_was_read_is_none_that_was_given_up) {
+    struct join_view v = reset_view();
+    struct join_claim l = reset_claim();
+
+    v.responses = 2;
+    v.last_head_at = 4096;
+    v.end[JOIN_ACCEPTOR].last_payload_packet = 17;
+    v.end[JOIN_ACCEPTOR].last_payload_ns = T0 + SEC(5) - MSEC(2);
+    l.early_closes = 0;
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=0/1@18[arrived_at_close]");
+    v.last_head_at = 4095; /* a byte of it was */
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@18");
+    v.last_head_at = 4096;
+    v.end[JOIN_ACCEPTOR].last_payload_ns = T0 + SEC(4); /* it had been there for long */
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@18");
+}
+
+TEST(the_fin_that_completes_a_body_may_come_when_it_is_just_given_up) {
+    struct join_view v = healthy_view();
+    struct join_claim l = healthy_claim();
+
+    v.end[JOIN_ACCEPTOR].fin_packet = 19;
+    v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(5) - MSEC(1);
+    l.close_by = BY_REMOTE;
+    l.early_closes = 1;
+    l.known |= KNOW_REASON;
+    l.close_reason = REASON_EARLY_CLOSE;
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=1/0@20[simultaneous_close]");
+    v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(4);
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=1/0@20");
+}
+
+TEST(a_client_that_leaves_when_its_answer_breaks_off_is_not_blamed_by_the_daemon) {
+    struct join_view v = reset_view();
+    struct join_claim l = accepted(reset_claim(), 100, 30000);
+
+    l.early_closes = 0;
+    l.known |= KNOW_REASON;
+    l.close_reason = REASON_SERVER_CLOSED;
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=0/1@18[simultaneous_close]");
+    l.close_reason = REASON_CLIENT_CLOSED;
+    CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@18");
+}
+
 TEST(every_name_is_there) {
     for (unsigned f = 0; f < N_JOIN_FIELDS; f++) CHECK(strcmp(join_field_name(f), "?"));
     for (unsigned c = 0; c < N_JOIN_CAUSES; c++)

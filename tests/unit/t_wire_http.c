@@ -718,6 +718,19 @@ TEST(an_answer_behind_holes_on_both_sides_may_be_to_a_request_that_is_lost) {
     CHECK(!KNOWN(KNOW_EARLY_CLOSES) && !KNOWN(KNOW_RESPONSES) && !KNOWN(KNOW_BODY));
 }
 
+TEST(a_response_behind_bytes_that_nobody_asked_for_may_be_none_to_its_reader) {
+    start();
+    say(CLIENT, GET);
+    say(SERVER, OK(3) "abcexcess");
+    say(CLIENT, GET);
+    say(SERVER, OK(5000) "abc");
+    flags(CLIENT, TCP_RST | TCP_ACK);
+    finish();
+    CHECK_EQ(rec->evidence.excess_bytes, 6);
+    CHECK(!KNOWN(KNOW_EARLY_CLOSES));
+    CHECK_EQ(rec->evidence.last_head_at, strlen(OK(3)) + 9);
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();

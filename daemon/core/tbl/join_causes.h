@@ -15,6 +15,8 @@ X(DISCARDED_BY_RST, "discarded_by_rst",
   "An RST ended the connection while the end was sending: bytes, or the FIN behind them, never left its kernel.")
 X(FIN_BEHIND_DATA, "fin_behind_data",
   "The end had closed; its kernel still had bytes to deliver before the FIN.")
+X(PIPELINED_BEHIND_CLOSE, "pipelined_behind_close",
+  "The client had sent more requests before it had its answers; the end closed and never began them.")
 X(BEFORE_CAPTURE, "before_capture", "The connection is older than the capture.")
 X(AFTER_CAPTURE, "after_capture", "The connection went on after the capture's end: its last bytes were in flight.")
 X(AFTER_LEDGER, "after_ledger", "The connection went on after its record was written.")
