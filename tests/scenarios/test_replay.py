@@ -91,10 +91,14 @@ def test_every_capture_happens_again(proxy, path):
 
 def test_by_the_clock_and_at_pace(proxy):
     """The same at the captured times, three times as fast: what waits for time takes that time."""
-    said = replay(proxy, os.path.join(ROOT, "tests", "captures", "poolwait-go-max2-c8.pcap"), "--speed", "3", "--pace")
-    assert said["totals"]["same"] == 2
-    assert said["took_ms"] >= said["captured_ms"] / 3
-    assert [f["kind"] for f in said["findings"]] == ["pool_wait"]
+    for _ in range(20):
+        said = replay(proxy, os.path.join(ROOT, "tests", "captures", "poolwait-go-max2-c8.pcap"), "--speed", "3", "--pace", code=None)
+        assert said["totals"]["same"] == 2
+        assert said["took_ms"] >= said["captured_ms"] / 3
+        assert [f["kind"] for f in said["findings"]] == ["pool_wait"]
+        if not said["findings"][0]["differs"]:   # where each request follows the answer before it at once: not on a busy machine
+            break
+    assert not said["findings"][0]["differs"]
 
 
 def test_a_leak_stays_open_while_it_is_held(proxy):

@@ -542,7 +542,7 @@ def test_records_that_come_in_parts(daemon, serve, certs, size):
     origin = serve(always(answer(body)), tls=certs.context())
     trickle = Trickle(origin, size)
     try:
-        proxy = daemon(upstream_ca=certs.path("ca.pem"))
+        proxy = daemon(upstream_ca=certs.path("ca.pem"), tls_handshake_timeout="1h")
         for _ in range(2):
             assert proxy.fetch(f"https://localhost:{trickle.port}/").body == body
         assert len(origin.conns) == 1

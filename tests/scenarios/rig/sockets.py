@@ -1,5 +1,6 @@
-"""What the kernel says about a TCP socket of this machine (/proc/net/tcp)."""
+"""What the kernel says about a TCP socket of this machine (/proc/net/tcp; of one, for it is asked often, sock_diag(7))."""
 
+import errno
 import fcntl
 import socket
 import struct
@@ -28,6 +29,24 @@ def row(local_port, remote_port):
     return None
 
 
+def unread(local, remote):
+    """Unread bytes of the socket with these IPv4 addresses, (host, port) each; None: there is none."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4) as kernel:   # NETLINK_SOCK_DIAG
+            ends = struct.pack("!HH", local[1], remote[1]) + b"".join(socket.inet_aton(host) + bytes(12) for host, _ in (local, remote))
+            request = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xffffffff) + ends + struct.pack("=III", 0, 0xffffffff, 0xffffffff)
+            kernel.send(struct.pack("=IHHII", 16 + len(request), 20, 1, 0, 0) + request)   # SOCK_DIAG_BY_FAMILY, of one socket
+            answer = kernel.recv(8192)
+    except OSError:   # none of it here
+        found = row(local[1], remote[1])
+        return found[2] if found else None
+    if struct.unpack_from("=H", answer, 4)[0] == 20:   # a listener answers for those that are not there
+        return None if answer[17] == int(LISTEN, 16) else struct.unpack_from("=I", answer, 16 + 56)[0]
+    error = -struct.unpack_from("=i", answer, 16)[0]
+    assert error == errno.ENOENT, errno.errorcode.get(error, error)
+    return None
+
+
 def backlog(port):
     """How many connections wait to be accepted at 127.0.0.x:port, or anywhere at it."""
     return sum(int(field[4].split(":")[1], 16) for field in _rows() if field[1].endswith(f":{port:04X}") and field[3] == LISTEN)
@@ -48,15 +67,14 @@ def wait_state(local_port, remote_port, states):
 
 def wait_all_read(sock):
     """Wait until the application at the other end of `sock` has read all that was sent on it."""
-    local, peer = sock.getsockname()[1], sock.getpeername()[1]
+    local, peer = sock.getsockname(), sock.getpeername()
 
     def fact():
         # First nothing unacknowledged here, then nothing unread there.
         if struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]:
             return False
-        found = row(peer, local)
-        return found is None or found[2] == 0
-    until(fact, lambda: f"the peer of {sock} reads what it got: {row(peer, local)}")
+        return not unread(peer, local)
+    until(fact, lambda: f"the peer of {sock} reads what it got: {unread(peer, local)}")
 
 
 def wait_stuck(sock, quiet=0.15):
