@@ -208,14 +208,18 @@ def ask(daemon, query=""):
     return answer
 
 
-def model_and_reality(proxy, requests):
-    """Its own configuration through the model is what it did."""
+STALL = 20   # ms; a machine that stands still for longer brings requests in other bunches than its clients sent them
+
+
+def model_and_reality(proxy, requests, stalled):
+    """Its own configuration through the model is what it did; nearly, where the machine stood still for `stalled` ms."""
     real = proxy.get("/metrics")["upstream"]
     w = ask(proxy, "?max_idle_conns_per_host=2,100")
     assert w["observed"]["dials"] == real["dials"] and w["observed"]["requests"] == real["requests"] == requests
     assert w["observed"]["reused"] == real["reused"]
-    assert apart(w["base"]["dials"], real["dials"]) < 0.02 or abs(w["base"]["dials"] - real["dials"]) < 10, (w["base"], w["observed"])
-    assert apart(w["base"]["reused"], real["reused"]) < 0.02, (w["base"], w["observed"])
+    nearly = 0.02 if stalled <= STALL else 0.1
+    assert apart(w["base"]["dials"], real["dials"]) < nearly or abs(w["base"]["dials"] - real["dials"]) < 10, (w["base"], w["observed"])
+    assert apart(w["base"]["reused"], real["reused"]) < nearly, (w["base"], w["observed"])
     return w, real["dials"]
 
 
@@ -224,20 +228,20 @@ def test_the_daemon_knows_what_it_would_have_done(daemon):
     for _ in range(3):
         before = daemon()
         stalled = manyhosts(before, 3000)["stalled_ms"]
-        w, dials = model_and_reality(before, 3000)
+        w, dials = model_and_reality(before, 3000, stalled)
         assert w["rows"][0]["dials"] == w["base"]["dials"]
         advice = w["advice"]
         assert not advice["is_base"] and advice["dials"] < dials / 2
 
         after = daemon(**{key: value for key, value in advice["settings"].items() if key != "keys"})
         stalled = max(stalled, manyhosts(after, 3000)["stalled_ms"])
-        _, then = model_and_reality(after, 3000)
+        _, then = model_and_reality(after, 3000, stalled)
         assert then < dials / 2
         # Some hundreds of dials: what 100,000 requests show within 5 % (make bench-whatif), these do within 10. Where the
-        # machine stalled, requests came in other bunches, and nothing was promised about those.
+        # machine stalled, nothing was promised.
         if apart(then, advice["dials"]) < 0.10:
             return
-        assert stalled > 20, (then, advice["dials"], stalled)
+        assert stalled > STALL, (then, advice["dials"], stalled)
     pytest.skip(f"the machine is too busy: it stood still for {stalled} ms; the model was right all the same")
 
 
