@@ -140,6 +140,9 @@ struct tally *tally_count(struct findings *f, struct subject *s, enum finding_ki
 }
 
 static void changed(struct findings *f, uint64_t id, bool raised) {
+    const struct finding_change *last = &f->change[(f->change_next - 1) % CHANGES];
+
+    if (f->change_next > f->change_first && last->id == id && last->raised == raised) return;
     f->change[f->change_next++ % CHANGES] = (struct finding_change){id, raised};
     if (f->change_next - f->change_first > CHANGES) f->change_first = f->change_next - CHANGES;
 }
@@ -149,9 +152,13 @@ void tally_raise(struct findings *f, struct tally *t, enum severity severity, en
     bool is_open = p->id && !p->resolved_ns;
 
     if (confidence > p->confidence || !p->id) p->confidence = (uint8_t)confidence;
+    bool is_graver = severity > p->severity;
     p->severity = (uint8_t)severity;
     f->sort_is_old = true;
-    if (is_open) return;
+    if (is_open) {
+        if (is_graver) changed(f, p->id, true);
+        return;
+    }
     if (!p->id) {
         p->id = ++f->last_id;
         idmap_put(&f->by_id, p->id, t);

@@ -208,7 +208,8 @@ unsigned findings_open(const struct findings *f); /* not resolved */
 unsigned findings_open_of(const struct findings *f, enum finding_kind kind);
 uint64_t findings_held(const struct findings *f); /* downstream connections held now */
 
-/* What changed since the last call: raised, or resolved. Bounded: where nobody asks, the oldest go. */
+/* What changed since the last call: raised, raised to a higher severity, or resolved. Bounded: where nobody asks, the
+ * oldest go. */
 struct finding_change {
     uint64_t id;
     bool raised; /* false: resolved */

@@ -154,44 +154,47 @@ static bool is_exit(const struct subject *s, const struct together *g) {
            subject_opens_after(s, g->first_end_ns) >= s->n_open;
 }
 
-static void held_to_the_end(struct findings *f, struct subject *s, enum finding_kind kind,
-                            const struct close_waiting *c, const struct together *g, bool ambiguous) {
+static void count_exit(struct findings *f, struct subject *s, enum finding_kind kind, const struct close_waiting *c,
+                       bool ambiguous) {
     struct tally *t = tally_count(f, s, kind, waiting_occurrence(c));
-    bool is_held_now = t->raised_now;
+    if (ambiguous)
+        t->pub.ambiguous |=
+            bit(kind == FINDING_BODY_NOT_CLOSED ? FINDING_TRANSPORT_PER_REQUEST : FINDING_BODY_NOT_CLOSED);
+}
 
+static void raise_exit(struct findings *f, struct subject *s, enum finding_kind kind, const struct together *g) {
+    struct tally *t = s->tally[kind];
+
+    if (!t || t->raised_now) return; /* what others hold goes on */
     if (kind == FINDING_BODY_NOT_CLOSED)
         tally_set(t, NUM_OPENS_SINCE, subject_opens_after(s, g->first_done_ns + RACE));
     else
         tally_set(t, NUM_CONNECTIONS, t->pub.count);
-    if (ambiguous)
-        t->pub.ambiguous |=
-            kind == FINDING_BODY_NOT_CLOSED ? bit(FINDING_TRANSPORT_PER_REQUEST) : bit(FINDING_BODY_NOT_CLOSED);
-    tally_raise(f, t, g->resets || t->is_dear ? SEVERITY_WARNING : SEVERITY_INFO,
-                ambiguous ? CONFIDENCE_SUSPECTED : CONFIDENCE_LIKELY);
-    if (!is_held_now) tally_resolve(f, t); /* it is over */
-}
-
-static void tell_exit(struct findings *f, struct subject *s, const struct close_waiting *c, const struct together *g) {
-    bool may_be_pools = !g->resets && g->single == g->n;
-    bool may_be_unread = c->rst || (!reads_all(s->pub.stack) && c->delivered <= own_buffer(s->pub.stack));
-
-    if (may_be_unread) held_to_the_end(f, s, FINDING_BODY_NOT_CLOSED, c, g, may_be_pools);
-    if (may_be_pools) held_to_the_end(f, s, FINDING_TRANSPORT_PER_REQUEST, c, g, may_be_unread);
+    tally_raise(f, t, g->resets ? SEVERITY_WARNING : by_rate(t),
+                t->pub.ambiguous ? CONFIDENCE_SUSPECTED : CONFIDENCE_LIKELY);
+    tally_resolve(f, t); /* it is over */
 }
 
 /* The ends of the moment of waiting[i], if it was an exit. */
 static bool settle_exit(struct findings *f, struct subject *s, unsigned i) {
-    struct close_waiting first = s->waiting[i];
+    const struct close_waiting first = s->waiting[i];
     struct together g;
+    bool some_unread = false;
 
     see_together(s, &first, &g);
     if (!is_exit(s, &g)) return false;
+    bool may_be_pools = !g.resets && g.single == g.n;
     for (unsigned k = 0; k < s->n_waiting; k++) {
         struct close_waiting *c = &s->waiting[k];
         if (!is_of_that_moment(&first, c)) continue;
-        tell_exit(f, s, c, &g);
+        bool may_be_unread = c->rst || (!reads_all(s->pub.stack) && c->delivered <= own_buffer(s->pub.stack));
+        if (may_be_unread) count_exit(f, s, FINDING_BODY_NOT_CLOSED, c, may_be_pools);
+        if (may_be_pools) count_exit(f, s, FINDING_TRANSPORT_PER_REQUEST, c, may_be_unread);
+        some_unread |= may_be_unread;
         c->state = CLOSE_TOLD;
     }
+    if (some_unread) raise_exit(f, s, FINDING_BODY_NOT_CLOSED, &g);
+    if (may_be_pools) raise_exit(f, s, FINDING_TRANSPORT_PER_REQUEST, &g);
     return true;
 }
 

@@ -56,6 +56,8 @@ static enum close_phase real_phase(struct client_conn *c, struct stream_end *end
     if (phase == PHASE_IN_BODY && ended) end->untaken = untaken;
     if (phase != PHASE_IDLE || !ended || !untaken || !l->responses || l->opaque) return phase;
     if (c->left_waiting) return PHASE_IN_REQUEST; /* it gave up its request, not our words about that */
+    end->answer_lost = untaken > l->body_read;
+    if (end->answer_lost) return PHASE_IN_REQUEST; /* they crossed on their way */
     server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > untaken ? l->body_read - untaken : 0);
     return PHASE_IN_BODY;
 }

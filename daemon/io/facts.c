@@ -171,8 +171,9 @@ void facts_blocked(struct relay *r, bool blocked) {
 /* ---- the end ---- */
 
 /* What became of a client's last response. */
-static enum fact_early early_of(const struct lifecycle *l) {
+static enum fact_early early_of(const struct lifecycle *l, const struct stream_end *end) {
     if (l->close_by != BY_REMOTE || l->opaque) return FACT_EARLY_NO;
+    if (end->answer_lost) return FACT_EARLY_NO_RESPONSE;
     if (l->close_phase == PHASE_IN_BODY) return FACT_EARLY_IN_BODY;
     if (l->requests > l->responses) return FACT_EARLY_NO_RESPONSE;
     if (l->close_phase != PHASE_IDLE || !l->responses) return FACT_EARLY_NO;
@@ -187,7 +188,7 @@ static void client_end(const struct lifecycle *l, const struct stream_end *end, 
     e->unread_bytes = UNKNOWN_BYTES;
     e->local_rst = l->rst_received;
     e->by = l->close_by == BY_REMOTE ? BY_LOCAL : l->close_by == BY_LOCAL ? BY_REMOTE : BY_NONE;
-    e->early = (uint8_t)early_of(l);
+    e->early = (uint8_t)early_of(l, end);
     if (l->rst_received) e->rst_likely = l->fin_received ? FACT_RST_AFTER_CLOSE : FACT_RST_UNREAD;
     if (e->early == FACT_EARLY_IN_BODY) e->rst = e->rst_likely;
     if (e->rst_likely == FACT_RST_UNREAD && l->requests == 1 && e->received_bytes > 4096)

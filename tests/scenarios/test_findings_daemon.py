@@ -2,6 +2,7 @@
 What clients do is in test_matrix.py."""
 
 import base64
+import signal
 import socket
 import threading
 import time
@@ -291,3 +292,40 @@ def test_a_program_that_ends_while_it_holds_two(daemon, serve):
         client.close()
     found = find(subject, "body_not_closed", side="downstream", count=2)
     assert found["count"] >= 2 and found["connections"]
+
+
+def test_an_answer_that_met_its_leaving_client_is_no_body_given_up(daemon, serve):
+    asked, answer_it, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def script(conn):
+        conn.read_request()
+        asked.set()
+        answer_it.wait()
+        conn.send(answer(b"x" * 300))
+        answered.set()
+        conn.wait_read()
+    subject, origin = daemon(), serve(script)
+    client = subject.client()
+    client.ask(origin.url())
+    asked.wait()
+    subject.signal(signal.SIGSTOP)  # so that both wait for it, the answer first
+    answer_it.set()
+    answered.wait()
+    client.close()
+    subject.signal(signal.SIGCONT)
+    assert find(subject, "request_timeout", "downstream")["count"] == 1
+    assert kinds(subject, "downstream") == {"request_timeout"}
+    row, = subject.get("/connections?side=downstream")["connections"]
+    assert row["early_closes"] == 0 and row["close"]["phase"] == "in_request"
+
+
+def test_an_answer_that_was_delivered_and_not_read_was_delivered(daemon, serve):
+    subject, origin = daemon(), serve(always(answer(b"x" * 30000)))
+    client = subject.client()
+    client.ask(origin.url(), fields=("User-Agent: Go-http-client/1.1",))
+    until(lambda: subject.get("/connections?side=downstream")["connections"][0]["state"] == "idle", "all of it has gone out")
+    client.close()  # a RST, before its kernel has acknowledged the last bytes perhaps
+    found = find(subject, "early_body_close", "downstream")
+    row, = subject.get("/connections?side=downstream")["connections"]
+    assert found["confidence"] == "likely" and found["evidence"]["by_rst"] == 1
+    assert found["evidence"]["received_bytes"] == row["bytes_out"] and row["early_closes"] == 0

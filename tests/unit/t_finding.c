@@ -431,6 +431,18 @@ TEST(findings_resolve_when_their_window_is_over_and_come_back_as_the_same) {
     end();
 }
 
+TEST(what_becomes_graver_is_told_again) {
+    struct finding_change c;
+    begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
+    for (conn_id id = 1; id <= 3; id++) closing_exchange(id, FACT_NO_REUSE, FACT_NO_REUSE);
+    CHECK(findings_next_change(f, &c) && c.raised && findings_find(f, c.id)->severity == SEVERITY_INFO);
+    CHECK(!findings_next_change(f, &c));
+    for (conn_id id = 4; id <= 6; id++) closing_exchange(id, FACT_NO_REUSE, FACT_NO_REUSE);
+    CHECK(findings_next_change(f, &c) && c.raised && findings_find(f, c.id)->severity == SEVERITY_WARNING);
+    CHECK(!findings_next_change(f, &c));
+    end();
+}
+
 TEST(clients_are_told_apart) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
     opened(1), request(1, 0), response(1, 0), rst_in_body(1, 10);

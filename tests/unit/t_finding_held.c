@@ -356,6 +356,10 @@ TEST(a_short_program_held_its_responses_till_its_end) {
     CHECK(a && a->number[NUM_OPENS_SINCE] == 5 && a->resolved_ns && a->ambiguous >> FINDING_TRANSPORT_PER_REQUEST & 1);
     CHECK(b && b->count == 6 && b->resolved_ns && b->ambiguous >> FINDING_BODY_NOT_CLOSED & 1);
     CHECK_EQ(n_found(), 2);
+    struct finding_change change;
+    unsigned changes = 0;
+    while (findings_next_change(f, &change)) changes++;
+    CHECK_EQ(changes, 4); /* each raised and cleared, once */
     end();
 }
 
