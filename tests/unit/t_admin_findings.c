@@ -70,6 +70,22 @@ TEST(findings_are_chosen_by_kind_severity_state_and_tag) {
     fx_free(f);
 }
 
+/* What the refusal says that it should be. */
+static const char *wanted(const char *parameter) {
+    switch (*parameter) {
+    case 'k':
+        return " must be a kind of finding";
+    case 's':
+        return parameter[1] == 'e' ? " must be info, warning or critical" : " must be open or resolved";
+    case 't':
+        return " must be the user name";
+    case 'l':
+        return " must be a whole number from 1 to 1000";
+    default:
+        return " must be the value of next";
+    }
+}
+
 TEST(values_that_mean_nothing_are_refused) {
     static const char *const targets[] = {"kind=leak",
                                           "kind=",
@@ -90,6 +106,7 @@ TEST(values_that_mean_nothing_are_refused) {
         snprintf(target, sizeof target, "/findings?%s", targets[i]);
         json_t *j = get_json(f, target, 400);
         CHECK(strncmp(targets[i], json_string_value(at(j, "parameter")), strcspn(targets[i], "=")) == 0);
+        CHECK(strstr(json_string_value(at(j, "detail")), wanted(targets[i])));
         json_decref(j);
     }
     fx_free(f);

@@ -163,6 +163,7 @@ TEST(of_many_those_in_between_are_spread) {
         spread += (x->flags & WX_SPREAD) != 0;
         if (i > 0) CHECK(x->at_ns >= w->exchanges[i - 1].at_ns + w->exchanges[i - 1].done_ns);
         CHECK_EQ(x->end, END_COMPLETE);
+        CHECK_EQ(x->done_ns - x->waited_ns, MSEC(15)); /* as long as those that are known took */
     }
     CHECK(spread >= 45 && spread <= 47);
     CHECK_EQ(w->exchanges[0].at_ns, 0);
@@ -209,6 +210,105 @@ TEST(an_end_in_the_middle_is_the_last_one_s) {
         CHECK_EQ(w->n_exchanges, 2);
         CHECK_EQ(w->exchanges[1].end, cases[i].end);
         CHECK_EQ(w->exchanges[1].done_ns, MSEC(9));
+        workload_free(&w);
+        ledger_free(&l);
+    }
+}
+
+TEST(each_end_of_an_exchange_is_told) {
+    static const struct {
+        enum conn_event_kind what;
+        uint64_t body;
+        enum workload_end end;
+        unsigned flags;
+    } cases[] = {{EV_BODY_EOF, 3000, END_COMPLETE, 0},
+                 {EV_EARLY_CLOSE, 1000, END_GIVEN_UP, 0},
+                 {EV_RETRIED, UNKNOWN_BYTES, END_FAILED, WX_RETRIED},
+                 {EV_UPGRADED, UNKNOWN_BYTES, END_OPAQUE, 0},
+                 {EV_TUNNEL, UNKNOWN_BYTES, END_OPAQUE, 0}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct workload *w;
+        begin(10);
+        happens(EV_GOT_CONN, 0, 0);
+        happens(EV_REQUEST, UNKNOWN_BYTES, 0);
+        now += MSEC(2);
+        happens(EV_INTERIM, UNKNOWN_BYTES, 103);
+        happens(EV_INTERIM, UNKNOWN_BYTES, 103);
+        now += MSEC(2);
+        happens(EV_RESPONSE, 3000, 200); /* no EV_FIRST_BYTE: its head is the first that is known of it */
+        now += MSEC(2);
+        happens(cases[i].what, cases[i].body, 0);
+        now += MSEC(90);
+        happens(EV_ENDED, 0, REASON_SERVER_CLOSED);
+        life = (struct lifecycle *)(uintptr_t)ledger_find(l, SIDE_UPSTREAM, 1);
+        w = workload_of_life(now);
+        CHECK_EQ(w->n_exchanges, 1);
+        CHECK_EQ(w->exchanges[0].end, cases[i].end);
+        CHECK_EQ(w->exchanges[0].flags, cases[i].flags);
+        CHECK_EQ(w->exchanges[0].first_ns, MSEC(4));
+        CHECK_EQ(w->exchanges[0].done_ns, MSEC(6));
+        CHECK_EQ(w->exchanges[0].n_interim, 2);
+        CHECK_EQ(w->exchanges[0].announced, 3000);
+        if (cases[i].body != UNKNOWN_BYTES) {
+            CHECK_EQ(w->exchanges[0].body, cases[i].body);
+            CHECK_EQ(w->exchanges[0].taken, cases[i].body);
+        }
+        workload_free(&w);
+        ledger_free(&l);
+    }
+}
+
+TEST(the_last_answer_has_what_ended_the_connection) {
+    static const struct {
+        enum close_reason why;
+        unsigned flags;
+    } cases[] = {
+        {REASON_RESPONSE_CLOSE, WX_RESPONSE_CLOSE}, {REASON_REQUEST_CLOSE, WX_REQUEST_CLOSE}, {REASON_IDLE_TIMEOUT, 0}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct workload *w;
+        begin(10);
+        life->flow.remote = (struct endpoint){.addr = {192, 0, 2, 9}, .port = 8080, .family = ADDR_V4};
+        life->flow.local = (struct endpoint){.addr = {192, 0, 2, 1}, .port = 40000, .family = ADDR_V4};
+        ask(200);
+        ask(200);
+        happens(EV_ENDED, 0, (uint16_t)cases[i].why);
+        life = (struct lifecycle *)(uintptr_t)ledger_find(l, SIDE_UPSTREAM, 1);
+        w = workload_of_life(now);
+        CHECK_STR(workload_text_of(w, w->conns[0].server), "192.0.2.9:8080");
+        CHECK_STR(workload_text_of(w, w->conns[0].client), "192.0.2.1");
+        CHECK_EQ(w->conns[0].closed_ns, now - SEC(10));
+        CHECK_EQ(w->conns[0].close_reason, cases[i].why);
+        CHECK_EQ(w->exchanges[0].flags, 0);
+        CHECK_EQ(w->exchanges[1].flags, cases[i].flags);
+        workload_free(&w);
+        ledger_free(&l);
+    }
+}
+
+TEST(without_events_the_last_is_as_the_connection_is) {
+    static const struct {
+        enum close_reason why;
+        enum workload_end end;
+    } cases[] = {{REASON_NONE, END_OPEN}, {REASON_CANCELED, END_CANCELED}, {REASON_EARLY_CLOSE, END_GIVEN_UP}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct conn_event ended = {.code = (uint16_t)cases[i].why, .kind = EV_ENDED, .framing = PHASE_IN_BODY};
+        struct workload *w;
+        begin(10);
+        ask(200);
+        happens(EV_GOT_CONN, 0, 0);
+        happens(EV_REQUEST, UNKNOWN_BYTES, 0);
+        now += MSEC(9);
+        ended.at_ns = now;
+        if (cases[i].why != REASON_NONE) ledger_apply(l, life, &ended);
+        life = (struct lifecycle *)(uintptr_t)ledger_find(l, SIDE_UPSTREAM, 1);
+        life->n_marks = 0;
+        w = workload_of_life(now);
+        CHECK_EQ(w->n_exchanges, 2);
+        CHECK_EQ(w->exchanges[0].end, END_COMPLETE);
+        CHECK_EQ(w->exchanges[1].end, cases[i].end);
         workload_free(&w);
         ledger_free(&l);
     }
