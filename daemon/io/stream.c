@@ -55,9 +55,9 @@ enum io_result stream_read(struct stream *s, void *buf, size_t len, size_t *got)
     }
     ssize_t n = recv(s->fd, buf, len, 0);
     if (n < 0) return failed(s, errno);
-    if (n == 0) return IO_EOF;
+    if (n == 0) s->drained = true;
     *got = (size_t)n;
-    return IO_OK;
+    return n == 0 ? IO_EOF : IO_OK;
 }
 
 static enum io_result tls_write(struct stream *s, const struct iovec *iov, int n, size_t *put) {
@@ -106,7 +106,7 @@ bool stream_pending(const struct stream *s) {
 
 uint64_t stream_unread(const struct stream *s) {
     int n = 0;
-    if (s->fd < 0 || ioctl(s->fd, SIOCINQ, &n) != 0 || n < 0) return 0;
+    if (s->fd < 0 || s->drained || ioctl(s->fd, SIOCINQ, &n) != 0 || n < 0) return 0;
     return (uint64_t)n;
 }
 

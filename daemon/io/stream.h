@@ -26,6 +26,7 @@ struct stream {
     bool tls_wants_write;               /* a read waits for writability (renegotiation, key update) */
     bool tls_failed;                    /* a fatal TLS error: no close_notify may be sent */
     bool reset;                         /* a RST came: nothing is sent at close */
+    bool drained;                       /* its FIN was read, and all before it: nothing is unread, or will be */
     bool shut;                          /* our FIN is out: stream_shut */
     bool reset_at_close;                /* stream_reset_at_close */
 };

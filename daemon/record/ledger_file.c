@@ -214,10 +214,10 @@ static bool wait_for_work(struct ledger_file *f) {
 }
 
 /* Under the lock: the batch becomes what is written, and the loop gets the empty
- * buffer; a large one goes back after a burst. */
+ * buffer; a large one goes back when a burst is over. */
 static void take_batch(struct ledger_file *f) {
     struct json_out empty = f->writing;
-    if (empty.room > LEDGER_FILE_BATCH / 4) json_out_free(&empty);
+    if (empty.room > LEDGER_FILE_BATCH / 4 && f->batch.len < empty.room / 4) json_out_free(&empty);
     f->writing = f->batch;
     f->writing_from = f->batch_from;
     f->batch = empty;
