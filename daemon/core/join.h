@@ -127,7 +127,7 @@ struct join_view {
     struct join_end end[2];
     int64_t opened_ns, first_ns, last_ns;
     uint64_t syn_packet, first_packet, last_packet, last_request_packet;
-    uint32_t requests, responses, early_closes;
+    uint32_t requests, responses, early_closes; /* responses: also one that nobody had asked for */
     uint32_t pipelined;    /* of the requests: sent before the answer to the one before was there */
     uint64_t last_head_at; /* offset in the accepting end's stream at which its last response begins */
     uint32_t known;        /* enum life_known */

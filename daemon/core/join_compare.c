@@ -152,13 +152,22 @@ static bool bytes_came_at_close(const struct pair *p) {
            (peer->last_payload_packet > own->rst_packet || own->rst_ns - peer->last_payload_ns <= AN_INSTANT);
 }
 
+/* Does it claim to have closed before it opened, or before bytes came that it has read? */
+static bool closed_too_soon(const struct pair *p) {
+    const struct join_end *peer = p->peer;
+    bool has_read = peer->last_payload_packet && p->l->known & KNOW_BYTES_IN && p->l->bytes_in >= peer->acked_bytes;
+
+    return p->l->closed_ns < p->l->opened_ns - p->slack ||
+           (has_read && p->l->closed_ns < on_ledger_clock(p, peer->last_payload_ns) - p->slack);
+}
+
 /* The end's kernel sent its bytes until the FIN could follow them, and was still
  * sending them when the program had closed already. */
 static bool fin_waited_for_data(const struct pair *p) {
     const struct join_end *own = p->own;
 
-    return own->last_payload_packet && on_ledger_clock(p, own->last_payload_ns) > p->l->closed_ns &&
-           end_ns(own) - own->last_payload_ns <= p->slack;
+    return own->last_payload_packet && !closed_too_soon(p) &&
+           on_ledger_clock(p, own->last_payload_ns) > p->l->closed_ns && end_ns(own) - own->last_payload_ns <= p->slack;
 }
 
 /* The peer's RST followed its own FIN, for which the end was closing just then. */
@@ -307,17 +316,16 @@ static enum join_cause early_close_cause(const struct pair *p) {
     /* A server whose whole answer fits into its kernel learns only from the client's
      * RST that it was not taken: if that came too late to be noticed, so does this. */
     if (l->accepted) {
-        if (!p->peer->rst_packet || v->early_closes != l->early_closes + 1) return JOIN_CAUSE_NONE;
-        if (!l->rst_received) return unnoticed_rst_cause(p);
-        return closed_unaware_of(p, p->peer->rst_ns) ? JOIN_CAUSE_SIMULTANEOUS_CLOSE : JOIN_CAUSE_NONE;
+        if (!has_ended(p->peer) || v->early_closes != l->early_closes + 1) return JOIN_CAUSE_NONE;
+        if (p->peer->rst_packet && !l->rst_received) return unnoticed_rst_cause(p);
+        return closed_unaware_of(p, end_ns(p->peer)) ? JOIN_CAUSE_SIMULTANEOUS_CLOSE : JOIN_CAUSE_NONE;
     }
     /* Not a byte of that response had been read when the program left. */
     if (v->early_closes == l->early_closes + 1 && v->responses && l->known & KNOW_BYTES_IN &&
         l->bytes_in <= v->last_head_at && bytes_came_at_close(p))
         return JOIN_CAUSE_ARRIVED_AT_CLOSE;
-    /* The FIN that completed a body without a length was there, and not read yet. */
-    if (l->early_closes == v->early_closes + 1 && first_to_end(p) == p->peer && fin_first(p->peer) &&
-        closed_unaware_of(p, p->peer->fin_ns))
+    /* The end that completed the body, or broke it off, was there and not read yet. */
+    if (l->early_closes == v->early_closes + 1 && first_to_end(p) == p->peer && closed_unaware_of(p, end_ns(p->peer)))
         return JOIN_CAUSE_SIMULTANEOUS_CLOSE;
     return JOIN_CAUSE_NONE;
 }

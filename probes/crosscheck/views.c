@@ -68,7 +68,7 @@ static void add(struct views *v, const struct wire_record *rec) {
                                .last_packet = e->last_packet,
                                .last_request_packet = e->last_request_packet,
                                .requests = l->requests,
-                               .responses = l->responses,
+                               .responses = l->responses + e->excess_is_response, /* a 408, say */
                                .pipelined = e->pipelined,
                                .last_head_at = e->last_head_at,
                                .early_closes = l->early_closes,

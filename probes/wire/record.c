@@ -114,7 +114,8 @@ static enum early_verdict judge_end(const struct conn *c, const struct closing *
     if (!c->response_known) return EARLY_UNKNOWN;
     if (c->response_end == NO_OFFSET) return server_first ? EARLY_NO : EARLY_IN_BODY;
     if (c->response_end > cd->close_had && cd->close_ack >= 0) return server_first ? EARLY_UNKNOWN : EARLY_IN_BODY;
-    if (c->body == 0) return EARLY_NO;
+    /* Nothing to give up; but that a body without a length is empty, only its FIN tells. */
+    if (c->body == 0 && (c->framing != FRAMING_UNTIL_EOF || had_fin_of(c, cd, sd))) return EARLY_NO;
     return cd->rst_packet && c->rst_cause != RST_CAUSE_DATA_AFTER_CLOSE ? EARLY_RST_AFTER_COMPLETE
                                                                         : EARLY_FIN_AFTER_COMPLETE;
 }

@@ -505,6 +505,12 @@ TEST(a_fin_waits_behind_data) {
     CHECK_STR(verdict(l, v, cover), "explained closed_at@19[fin_behind_data]");
     v.end[JOIN_ACCEPTOR].last_payload_ns = T0 + SEC(4); /* nothing was left to send when the FIN was */
     CHECK_STR(verdict(l, v, cover), "disagree closed_at@19");
+    v.end[JOIN_ACCEPTOR].last_payload_ns = T0 + SEC(5) - USEC(30);
+    l.closed_ns = T0 + MSEC(900); /* before its last request had come, which it has read */
+    CHECK_STR(verdict(l, v, cover), "disagree closed_at@19");
+    l.bytes_in = 0, v.end[JOIN_CONNECTOR].acked_bytes = 200;
+    l.closed_ns = l.opened_ns - MSEC(60);
+    CHECK(strstr(verdict(l, v, cover), "closed_at@19 ") != NULL);
 }
 
 TEST(a_connection_older_than_the_capture) {
@@ -893,6 +899,11 @@ TEST(the_fin_that_completes_a_body_may_come_when_it_is_just_given_up) {
     l.known |= KNOW_REASON;
     l.close_reason = REASON_EARLY_CLOSE;
     CHECK_STR(verdict(l, v, cover), "explained early_closes=1/0@20[simultaneous_close]");
+    v.end[JOIN_ACCEPTOR].rst_packet = 18, v.end[JOIN_ACCEPTOR].rst_ns = v.end[JOIN_ACCEPTOR].fin_ns;
+    l.rst_received = true, l.close_how = HOW_RST; /* or what breaks it off */
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=1/0@20[simultaneous_close]");
+    v.end[JOIN_ACCEPTOR].rst_packet = 0;
+    l.rst_received = false, l.close_how = HOW_FIN;
     v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(4);
     CHECK_STR(verdict(l, v, cover), "disagree early_closes=1/0@20");
 }
@@ -904,6 +915,11 @@ TEST(a_client_that_leaves_when_its_answer_breaks_off_is_not_blamed_by_the_daemon
     l.early_closes = 0;
     l.known |= KNOW_REASON;
     l.close_reason = REASON_SERVER_CLOSED;
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=0/1@18[simultaneous_close]");
+    v.end[JOIN_CONNECTOR].fin_packet = 18, v.end[JOIN_CONNECTOR].fin_ns = T0 + SEC(5);
+    v.end[JOIN_CONNECTOR].rst_packet = 0;
+    v.end[JOIN_ACCEPTOR].fin_packet = 20, v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(5) + USEC(40);
+    l.rst_received = false, l.close_how = HOW_FIN; /* with FIN */
     CHECK_STR(verdict(l, v, cover), "explained early_closes=0/1@18[simultaneous_close]");
     l.close_reason = REASON_CLIENT_CLOSED;
     CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@18");

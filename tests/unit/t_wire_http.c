@@ -731,6 +731,20 @@ TEST(a_response_behind_bytes_that_nobody_asked_for_may_be_none_to_its_reader) {
     CHECK_EQ(rec->evidence.last_head_at, strlen(OK(3)) + 9);
 }
 
+TEST(that_a_body_without_a_length_is_empty_only_its_end_tells) {
+    for (int server_first = 0; server_first < 2; server_first++) {
+        start();
+        say(CLIENT, GET);
+        say(SERVER, "HTTP/1.0 200 OK\r\n\r\n");
+        ack(CLIENT);
+        flags(server_first ? SERVER : CLIENT, TCP_FIN | TCP_ACK);
+        flags(server_first ? CLIENT : SERVER, TCP_FIN | TCP_ACK);
+        finish();
+        CHECK_EQ(KNOWN(KNOW_EARLY_CLOSES), server_first);
+        CHECK_EQ(rec->life.early_closes, 0);
+    }
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();
