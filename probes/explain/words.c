@@ -74,6 +74,12 @@ static const struct word confidences[] = {
 #undef X
 };
 
+static const struct word evidence[] = {
+#define X(path, text) PLAIN(path, text),
+#include "wire/tbl/evidence_fields.h"
+#undef X
+};
+
 static const struct word early[] = {
 #define X(sym, name, text) PLAIN(name, text),
 #include "wire/tbl/early_verdicts.h"
@@ -220,6 +226,10 @@ static const struct {
               "Of a finding's evidence. What is not known is not there; names that end in _ms are milliseconds."),
     [WORDS_SEVERITIES] = GROUP(severities, "SEVERITY", "severity", "How bad a finding is."),
     [WORDS_CONFIDENCES] = GROUP(confidences, "CONFIDENCE", "confidence", "How sure a finding is."),
+    [WORDS_EVIDENCE] =
+        GROUP(evidence, "EVIDENCE OF A CAPTURE", "field of a capture's evidence",
+              "What a record of connleak analyze has in evidence, by its path. What says nothing is not there: a count "
+              "that is missing is 0, a flag false, a text not seen."),
     [WORDS_EARLY] =
         GROUP(early, "EARLY CLOSES IN A CAPTURE", "verdict on an early close",
               "The field evidence.early_close: whether a response body was given up, as far as packets can tell."),

@@ -10,6 +10,7 @@ representative part of it is in tests/captures. The output says which was used.
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -167,6 +168,27 @@ def test_capture(path):
         check_connection(c, f"connection {t['id']}", found.pop(0), t, truth["capture"].get("edits"))
     assert not c.wrong, "\n" + "\n".join(c.wrong)
     assert ("killed" in truth["story"]) == (run.returncode == 2), run.stderr
+
+
+def paths(value, at="evidence"):
+    """Each path in a record's evidence; what stands in both ends' objects is told of the client's."""
+    for key, below in value.items():
+        path = f"{at}.{key}"
+        yield path.replace("evidence.remote.", "evidence.local.")
+        for inner in below if isinstance(below, list) else [below]:
+            if isinstance(inner, dict):
+                yield from paths(inner, path)
+
+
+def test_every_field_of_the_evidence_is_told_of_in_the_manual():
+    table = (ROOT / "probes/wire/tbl/evidence_fields.h").read_text()
+    told, seen = set(re.findall(r'^X\("([\w.]+)"', table, re.M)), set()
+    for path in sorted(CAPTURES.glob("*.pcap*")):
+        for record in analyze(path)[0]:
+            seen.update(paths(record["evidence"]))
+    assert seen <= told, seen - told
+    written = set(re.findall(r'(?:JO_KEY\(o|PUT_\w+\(o), "(\w+)"', (ROOT / "probes/capture/evidence_json.c").read_text()))
+    assert written == {path.rsplit(".", 1)[1] for path in told}
 
 
 PUBLIC = CAPTURES / "public" / "expected.json"

@@ -45,7 +45,7 @@ TABLES = {
     "daemon/core/tbl/rst_reasons.h": 0, "daemon/core/tbl/record_fields.h": 0, "daemon/core/tbl/metrics.h": 0, "daemon/core/tbl/messages.h": 1,
     "probes/wire/tbl/rst_causes.h": 1, "probes/wire/tbl/early_verdicts.h": 1, "probes/wire/tbl/incomplete.h": 2,
     "probes/sockdiag/tbl/waits.h": 1, "probes/replay/tbl/verdicts.h": 1, "probes/replay/tbl/causes.h": 1,
-    "probes/replay/tbl/gaps.h": 1, "probes/wire/tbl/zeek_states.h": 0, "probes/wire/tbl/zeek_letters.h": 0,
+    "probes/wire/tbl/evidence_fields.h": 0, "probes/replay/tbl/gaps.h": 1, "probes/wire/tbl/zeek_states.h": 0, "probes/wire/tbl/zeek_letters.h": 0,
 }
 NO_WORDS = {"NONE", "BYTES_IN", "BYTES_OUT", "BODY_READ"}
 # Parameters have two names, advice stands under its finding, and ciphers are names and nothing else.

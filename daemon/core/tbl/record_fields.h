@@ -67,4 +67,4 @@ X("events", "What happened, in order: the first 8, and the newest of the others.
 X("events_dropped", "Events in the middle that are no longer held.")
 X("evidence",
   "What this observer alone can show, and guesses, by names that say so. Empty from the daemon; a capture's fields "
-  "are in connleak(1).")
+  "stand below, those of the kernel in connleak(1).")
