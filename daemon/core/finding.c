@@ -525,6 +525,8 @@ static void request(struct findings *f, struct watch *w, const struct fact *fact
     w->proxied = fact->flags & FACT_PROXIED;
     w->method = method_of(fact->method);
     w->host = host_of(s, fact->host);
+    if (!w->requests && w->host < s->n_hosts && w->opened_ns > s->hosts[w->host].last_open_ns)
+        s->hosts[w->host].last_open_ns = w->opened_ns;
     direct_request(s, w->host);
     w->status = 0;
     w->delivered = 0;
@@ -584,7 +586,7 @@ static void ending(struct findings *f, struct watch *w, const struct fact *fact)
     if (w->state == WATCH_ENDING) return;
     w->end_ns = fact->at_ns;
     w->unanswered = w->state == WATCH_BUSY && !w->responded;
-    w->passed_over = w->state == WATCH_IDLE && w->subject->last_open_ns >= w->done_ns + RACE;
+    w->passed_over = w->state == WATCH_IDLE && last_rival_ns(w->subject, w) >= w->done_ns + RACE;
     w->idle_beside = w->state == WATCH_IDLE ? w->subject->n_idle - 1 : 0;
     if (w->subject) rules_ending(f, w, fact->bytes, (enum close_by)fact->by, (enum close_how)fact->how);
     if (w->state == WATCH_BLOCKED) rules_unblocked(f, w, fact->at_ns);

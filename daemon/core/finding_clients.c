@@ -37,6 +37,23 @@ bool closes_to_proxies(const struct findings *f, const struct subject *s, bool p
     return s->pub.stack == STACK_AIOHTTP && (proxied || (f->conf.forward && s->pub.side == SIDE_DOWNSTREAM));
 }
 
+/* To a plain-HTTP proxy it has one pool for whatever it asks for. OkHttp, Apache HttpClient and httpx have one for each
+ * host. */
+static bool pools_all_hosts(enum stack st) {
+    return st == STACK_GO || st == STACK_JDK || st == STACK_JDK_URL || st == STACK_REQUESTS || st == STACK_URLLIB3 ||
+           st == STACK_NODE || st == STACK_UNDICI || st == STACK_DOTNET || st == STACK_CURL;
+}
+
+static bool pools_by_host(const struct subject *s, const struct watch *w) {
+    return w->proxied && s->n_hosts > 1 && !pools_all_hosts(s->pub.stack);
+}
+
+/* When a connection was opened last where this one, if it was free, could have been used. */
+int64_t last_rival_ns(const struct subject *s, const struct watch *w) {
+    if (!pools_by_host(s, w)) return s->last_open_ns;
+    return w->host < s->n_hosts ? s->hosts[w->host].last_open_ns : 0;
+}
+
 static const char *const effect_upstream =
     "The daemon gave the body up because its client left; the finding of the downstream side names the client.";
 const char *const effect_cut = "The daemon sends head and body in one write where it has both: whether a "
@@ -172,13 +189,19 @@ static int64_t patience(const struct findings *f, const struct subject *s, enum 
     return f->conf.slow_after_ns > least ? f->conf.slow_after_ns : least;
 }
 
+static bool has_rested(const struct findings *f, const struct subject *s, const struct watch *w, enum held_when when) {
+    bool blocked = w->state == WATCH_BLOCKED;
+    return f->now - (blocked ? w->blocked_ns : w->done_ns) >= patience(f, s, when, blocked);
+}
+
 /* `passed_over`: a new one was opened while this one could have been used. The newest held connections have not seen
- * that yet; they count where others prove the habit. */
+ * that yet; they count where others prove the habit, if they are all of one pool. */
 static bool is_held(const struct findings *f, const struct subject *s, const struct watch *w, enum held_when when,
                     bool passed_over) {
-    bool blocked = w->state == WATCH_BLOCKED;
-    int64_t since = blocked ? w->blocked_ns : w->done_ns, unused_since = blocked ? w->stalled_ns : w->done_ns;
-    return f->now - since >= patience(f, s, when, blocked) && (!passed_over || s->last_open_ns >= unused_since + RACE);
+    int64_t unused_since = w->state == WATCH_BLOCKED ? w->stalled_ns : w->done_ns;
+
+    if (!has_rested(f, s, w, when)) return false;
+    return !(passed_over || pools_by_host(s, w)) || last_rival_ns(s, w) >= unused_since + RACE;
 }
 
 static void add_held(struct held *h, struct watch *w, bool blocked) {
@@ -206,8 +229,9 @@ static void see_held(const struct findings *f, const struct subject *s, enum hel
         if (is_held(f, s, w, when, passed_over)) add_held(h, w, true);
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, when, passed_over)) break; /* and none of those behind it */
-        add_held(h, w, false);
+        bool none_since = passed_over && s->last_open_ns < w->done_ns + RACE;
+        if (!has_rested(f, s, w, when) || none_since) break; /* and none of those behind it */
+        if (is_held(f, s, w, when, passed_over)) add_held(h, w, false);
     }
 }
 
@@ -250,7 +274,7 @@ void came_back(struct findings *f, struct watch *w, int64_t at_ns) {
     struct subject *s = w->subject;
     int64_t rest = at_ns - w->done_ns;
 
-    if (!is_client(s) || s->last_open_ns < w->done_ns + RACE) return;
+    if (!is_client(s) || last_rival_ns(s, w) < w->done_ns + RACE) return;
     if (rest > s->came_back_ns) s->came_back_ns = rest;
     was_not_held(f, w, FINDING_BODY_NOT_CLOSED);
     was_not_held(f, w, FINDING_TRANSPORT_PER_REQUEST);
@@ -265,8 +289,8 @@ static void count_held(struct findings *f, struct subject *s, enum held_when whe
         tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, when, false)) break;
-        if (w->counted_held || w->bodyless) continue;
+        if (!has_rested(f, s, w, when)) break;
+        if (!is_held(f, s, w, when, false) || w->counted_held || w->bodyless) continue;
         w->counted_held = true;
         tally_count(f, s, FINDING_BODY_NOT_CLOSED, last_of(w));
     }
@@ -276,8 +300,8 @@ static void count_single(struct findings *f, struct subject *s, enum held_when w
     struct watch *w;
 
     TAILQ_FOREACH (w, &s->idle, link) {
-        if (!is_held(f, s, w, when, false)) break;
-        if (w->counted_single || w->requests != 1) continue;
+        if (!has_rested(f, s, w, when)) break;
+        if (!is_held(f, s, w, when, false) || w->counted_single || w->requests != 1) continue;
         w->counted_single = true;
         tally_count(f, s, FINDING_TRANSPORT_PER_REQUEST, last_of(w));
     }
@@ -340,7 +364,8 @@ static unsigned most_of_a_process(const struct findings *f, const struct subject
 
     TAILQ_FOREACH (w, &s->idle, link) {
         unsigned i = 0;
-        if (!is_held(f, s, w, when, true)) break;
+        if (!has_rested(f, s, w, when)) break;
+        if (!is_held(f, s, w, when, true)) continue;
         while (i < n && process[i].pid != w->pid) i++;
         if (!w->pid || i == PROCESSES) return h->n;
         if (i == n) process[n].pid = w->pid, process[n++].n = 0;

@@ -109,6 +109,7 @@ struct close_waiting { /* an end after a whole response: cap, early close, or th
 struct host_share {
     char *name;
     uint32_t idle, dials; /* of a client that goes there directly, with a limit of two idle ones */
+    int64_t last_open_ns; /* when the newest connection was opened whose first request went there */
 };
 
 struct tally;
@@ -273,6 +274,7 @@ void rst_unread(struct findings *f, struct watch *w, const struct fact_end *e, e
 void rst_of_unknown(struct findings *f, struct watch *w, const struct fact_end *e);
 void client_ended(struct findings *f, struct watch *w, const struct fact_end *e);
 void tls_per_request(struct findings *f, struct watch *w, const struct fact_end *e);
+int64_t last_rival_ns(const struct subject *s, const struct watch *w);
 void came_back(struct findings *f, struct watch *w, int64_t at_ns);
 void held_unread(struct findings *f, struct watch *w);
 enum held_when {
@@ -281,6 +283,7 @@ enum held_when {
     HELD_AT_END,  /* a capture ends: waiting would show no more */
 };
 void held_connections(struct findings *f, struct subject *s, enum held_when when);
+int64_t last_rival_ns(const struct subject *s, const struct watch *w);
 void came_back(struct findings *f, struct watch *w, int64_t at_ns);
 void held_unread(struct findings *f, struct watch *w);
 void raise_early(struct findings *f, struct tally *t);

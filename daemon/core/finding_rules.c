@@ -143,6 +143,14 @@ static void daemon_ended(struct findings *f, struct watch *w, const struct fact_
 
 /* ---- tunnels ---- */
 
+static uint64_t most_to_one_host(const struct finding *fi) {
+    uint64_t most = 0;
+    for (unsigned i = 0; i < FINDING_HOSTS; i++)
+        if (fi->by_host[i].count > most) most = fi->by_host[i].count;
+    return most;
+}
+
+/* Who asks many hosts once each has nothing to reuse. */
 static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_end *e) {
     struct subject *s = w->subject;
 
@@ -151,7 +159,7 @@ static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_
     count_redial(t, s, w->end_ns);
     tally_add(t, NUM_RECEIVED_BYTES, e->received_bytes);
     tally_set(t, NUM_MEAN_BYTES, tally_get(t, NUM_RECEIVED_BYTES) / t->pub.count);
-    if (t->pub.count >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)
+    if (most_to_one_host(&t->pub) >= TUNNELS_OFTEN && tally_get(t, NUM_REDIALS) * 2 >= t->pub.count)
         tally_raise(f, t, by_rate(t), CONFIDENCE_LIKELY);
 }
 

@@ -396,10 +396,12 @@ TEST(a_burst_of_dials_before_a_long_pause_is_no_storm) {
     end();
 }
 
-TEST(many_small_tunnels_to_one_host) {
+static void small_tunnels(unsigned hosts) {
+    static const char *const names[] = {"a:443", "b:443", "c:443", "d:443"};
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
     size = 4000;
     for (conn_id id = 1; id <= 12; id++) {
+        host = names[id % hosts];
         opened(id);
         request(id, 0);
         response(id, FACT_BODYLESS);
@@ -410,8 +412,18 @@ TEST(many_small_tunnels_to_one_host) {
         ended(id, &e);
         now += MSEC(30);
     }
+}
+
+TEST(many_small_tunnels_to_one_host) {
+    small_tunnels(1);
     const struct finding *fi = found(FINDING_TUNNEL_CHURN);
-    CHECK(fi && fi->number[NUM_MEAN_BYTES] == 4000);
+    CHECK(fi && fi->number[NUM_MEAN_BYTES] == 4000 && fi->severity == SEVERITY_WARNING);
+    end();
+}
+
+TEST(small_tunnels_to_several_hosts_have_nothing_to_reuse) {
+    small_tunnels(4);
+    nothing();
     end();
 }
 

@@ -404,6 +404,32 @@ TEST(a_program_whose_pool_was_used_in_turn_just_ends) {
     end();
 }
 
+static void one_request_to_each_host(const char *user_agent, unsigned rounds) {
+    static const char *const hosts[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    begin(SIDE_DOWNSTREAM, user_agent);
+    for (conn_id id = 1; id <= 8 * rounds; id++) {
+        host = hosts[id % 8];
+        opened(id);
+        request(id, FACT_PROXIED);
+        response(id, 0);
+        done(id);
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(60));
+}
+
+TEST(who_has_a_pool_for_each_host_passes_over_those_of_others) {
+    one_request_to_each_host("okhttp/4.12.0", 1);
+    nothing();
+    end();
+    one_request_to_each_host("okhttp/4.12.0", 3); /* the same hosts again, on new connections */
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->count == 16);
+    end();
+    one_request_to_each_host("Go-http-client/1.1", 1); /* which has one for all, to a proxy */
+    CHECK(found(FINDING_BODY_NOT_CLOSED) && found(FINDING_BODY_NOT_CLOSED)->count == 8);
+    end();
+}
+
 int main(void) {
     return tap_run();
 }
