@@ -213,6 +213,16 @@ static inline unsigned class_of(uint16_t status) {
     return status >= 100 && status < 600 ? status / 100u : 0;
 }
 
+/* finding_tally.c */
+
+/* Puts a subject that has no connection at the end of the list where it belongs now, and takes one that has from it. */
+void subject_rest(struct findings *f, struct subject *s);
+
+/* A copy, cut where there is no more room. */
+void put_text(char *to, size_t room, const char *text);
+
+uint8_t method_of(const char *name); /* as struct occurrence has it */
+
 /* A tally that may become a finding; made where there is none. */
 struct tally *tally_of(struct findings *f, struct subject *s, enum finding_kind kind);
 
@@ -237,6 +247,8 @@ void tally_resolve(struct findings *f, struct tally *t);
 /* An occurrence that was counted turned out to be none; and all of them: it is no finding, and never was one. */
 void tally_uncount(struct findings *f, struct tally *t, struct occurrence o);
 void tally_withdraw(struct findings *f, struct tally *t);
+
+void tally_free(struct findings *f, struct tally *t); /* resolved before; its subject has it no more */
 
 static inline uint64_t ms(int64_t ns) {
     return ns > 0 ? (uint64_t)(ns / MSEC(1)) : 0;
