@@ -104,10 +104,11 @@ static void range(const struct param *p) {
     }
 }
 
-/* How much longer the escapes for its "()" make a word. */
+/* How much longer its escapes make a word: those of "()" and "-". */
 static size_t escapes(const char *word, size_t len) {
     size_t n = 0;
-    for (size_t i = 0; i + 1 < len; i++) n += word[i] == '(' && word[i + 1] == ')' ? 2 : 0;
+    for (size_t i = 0; i < len; i++)
+        n += word[i] == '-' ? 1 : word[i] == '(' && i + 1 < len && word[i + 1] == ')' ? 2 : 0;
     return n;
 }
 
