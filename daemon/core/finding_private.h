@@ -295,9 +295,6 @@ enum held_when {
     HELD_AT_END,  /* a capture ends: waiting would show no more */
 };
 void held_connections(struct findings *f, struct subject *s, enum held_when when);
-int64_t last_rival_ns(const struct subject *s, const struct watch *w);
-void came_back(struct findings *f, struct watch *w, int64_t at_ns);
-void held_unread(struct findings *f, struct watch *w);
 void raise_early(struct findings *f, struct tally *t);
 
 /* finding_ends.c: an end after a whole response, and what it was for. */
