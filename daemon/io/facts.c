@@ -133,7 +133,7 @@ void facts_upstream_request(struct relay *r) {
     const struct lifecycle *l = r->upstream->life;
     const char *head = (const char *)r->head.p + r->head.off;
     char method[16] = "";
-    mono_ns waited = s->now - r->wanted_at;
+    mono_ns waited = relay_waited(r);
 
     if (!s->findings) return;
     struct fact fact = fact_of(s, l, FACT_WAITED);

@@ -10,12 +10,16 @@ void live_want(struct relay *r) {
     event_active(s->ready_event, EV_TIMEOUT, 0);
 }
 
-/* Asks the pool for all requests that came in this round, in their order. */
+/* Asks the pool for all requests that came in this round, in their order. That is when they want a connection, and not
+ * when they came: what else came in this round goes before them. A nanosecond apart, so that their order can be told. */
 void live_want_ready(struct server *s) {
+    mono_ns nth = 0;
+
     for (struct relay *r; (r = TAILQ_FIRST(&s->ready));) {
         TAILQ_REMOVE(&s->ready, r, link);
         r->state = RELAY_WANTING;
         r->want = ++s->last_want;
+        r->wanted_at = s->now + nth++;
         idmap_put(&s->wants, r->want, r);
         struct connect_key key = {
             .proxy = "", .scheme = r->target.tls ? "https" : "http", .addr = r->target.addr, .only_h1 = r->only_h1};

@@ -47,7 +47,7 @@ struct relay {
     struct upstream_conn *upstream; /* RUNNING, GRACE, DRAINING */
     struct dial *dial;              /* DIALING */
     want_id want;                   /* of the attempt under way; 0: none */
-    mono_ns wanted_at;
+    mono_ns wanted_at; /* when the pool was asked for a connection for it */
     struct exchange x;
     struct exchange_request rq;
     struct bytes head; /* the request's head as it goes on; kept while a retry may need it */
@@ -96,6 +96,7 @@ void relay_client_gone(struct relay *r, enum io_result how);
 
 /* From the pool: a connection, or the error of its dial. */
 void relay_deliver(struct relay *r, struct upstream_conn *u);
+mono_ns relay_waited(const struct relay *r); /* for it, so far */
 void relay_dial_failed(struct relay *r, enum dial_result result, const char *text);
 
 /* The upstream connection became readable. */

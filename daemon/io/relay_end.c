@@ -248,7 +248,6 @@ static bool retry(struct relay *r, enum close_reason why) {
     r->head.off = 0;
     r->up.off = 0;
     live_cancel(r); /* that attempt's want is over */
-    r->wanted_at = r->s->now;
     live_want(r);
     return true;
 }

@@ -24,7 +24,6 @@ static struct relay *relay_new(struct client_conn *c) {
     memset(r, 0, offsetof(struct relay, zero_to_here));
     r->s = s;
     r->client = c;
-    r->wanted_at = s->now;
     r->head = (struct bytes){.p = head.p, .room = head.room};
     c->relay = r;
     c->state = CLIENT_BUSY;
@@ -414,13 +413,17 @@ static bool tell_client_to_go_on(struct relay *r) {
     return r->state == RELAY_RUNNING;
 }
 
+mono_ns relay_waited(const struct relay *r) {
+    return r->s->now > r->wanted_at ? r->s->now - r->wanted_at : 0;
+}
+
 void relay_deliver(struct relay *r, struct upstream_conn *u) {
     struct server *s = r->s;
     r->upstream = u;
     u->relay = r;
     r->state = RELAY_RUNNING;
     r->nothing_written = true;
-    server_event(s, u->life, EV_GOT_CONN, (uint64_t)(s->now - r->wanted_at));
+    server_event(s, u->life, EV_GOT_CONN, (uint64_t)relay_waited(r));
     facts_upstream_request(r);
     server_event(s, u->life, EV_REQUEST, 0);
     exchange_begin(&r->x, &r->rq);

@@ -245,6 +245,20 @@ def test_the_daemon_knows_what_it_would_have_done(daemon):
     pytest.skip(f"the machine is too busy: it stood still for {stalled} ms; the model was right all the same")
 
 
+@pytest.mark.parametrize("limit", [0, 3])
+def test_clients_that_wait_for_their_answers(daemon, limit):
+    """Answers and new requests come in the same round of the daemon's loop then, and which goes first decides who reuses what: the
+    model is told in which order the pool was asked."""
+    proxy = daemon(max_conns_per_host=limit)
+    subprocess.run([build_go("manyhosts"), "-proxy", "%s:%d" % proxy.address, "-origins", "5", "-requests", "3000", "-workers", "30"],
+                   capture_output=True, timeout=600, check=True)
+    w = ask(proxy)
+    assert w["observed"]["requests"] == 3000 and w["observed"]["dials"] >= 15
+    assert apart(w["base"]["dials"], w["observed"]["dials"]) < 0.02 or abs(w["base"]["dials"] - w["observed"]["dials"]) < 3, (w["base"], w["observed"])
+    assert w["base"]["peak_open"] == w["observed"]["peak_open"]
+    assert apart(w["base"]["wait_ms"]["p99"], w["observed"]["wait_ms"]["p99"]) < 0.15
+
+
 def status_of_whatif(admin):
     return subprocess.run(["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", f"{admin}/whatif"], capture_output=True, check=True).stdout
 

@@ -104,6 +104,7 @@ func main() {
 	requests := flag.Int("requests", 1000, "how many")
 	rate := flag.Float64("rate", 1000, "requests a second, about")
 	seed := flag.Int64("seed", 1, "of the plan")
+	workers := flag.Int("workers", 0, "instead of a rate: so many clients, each of which asks again when it was answered")
 	idle := flag.Duration("idle", 0, "after which origins close idle connections")
 	hosts := flag.String("hosts", "", "origins of another manyhosts, comma separated, instead of its own")
 	stay := flag.Bool("serve", false, "only be the origins: print their addresses, wait for stdin to end")
@@ -132,21 +133,36 @@ func main() {
 	asks := plan(*seed, len(address), *requests, *rate)
 	begin := time.Now()
 	var all sync.WaitGroup
-	for _, a := range asks {
-		sleep(time.Until(begin.Add(a.at)))
+	get := func(a ask) {
+		q, _ := http.NewRequestWithContext(context.Background(), "GET", fmt.Sprintf("http://%s/%d/%d", address[a.origin], a.ms, a.bytes), nil)
+		reply, err := client.Do(q)
+		if err == nil {
+			_, err = io.Copy(io.Discard, reply.Body)
+			reply.Body.Close()
+		}
+		if err != nil || reply.StatusCode != 200 {
+			atomic.AddInt64(&failed, 1)
+		}
+	}
+	for w := 0; w < *workers; w++ {
+		all.Add(1)
+		go func(w int) {
+			defer all.Done()
+			for i := w; i < len(asks); i += *workers {
+				a := asks[i]
+				a.origin, a.ms = i*7%len(address), 1+a.ms%3 // evenly and quickly: many answers and requests come together
+				get(a)
+				time.Sleep(time.Millisecond)
+			}
+		}(w)
+	}
+	for i := 0; i < len(asks) && *workers == 0; i++ {
+		sleep(time.Until(begin.Add(asks[i].at)))
 		all.Add(1)
 		go func(a ask) {
 			defer all.Done()
-			q, _ := http.NewRequestWithContext(context.Background(), "GET", fmt.Sprintf("http://%s/%d/%d", address[a.origin], a.ms, a.bytes), nil)
-			reply, err := client.Do(q)
-			if err == nil {
-				_, err = io.Copy(io.Discard, reply.Body)
-				reply.Body.Close()
-			}
-			if err != nil || reply.StatusCode != 200 {
-				atomic.AddInt64(&failed, 1)
-			}
-		}(a)
+			get(a)
+		}(asks[i])
 	}
 	all.Wait()
 	json.NewEncoder(os.Stdout).Encode(map[string]int64{
