@@ -11,7 +11,8 @@ void live_want(struct relay *r) {
 }
 
 /* Asks the pool for all requests that came in this round, in their order. That is when they want a connection, and not
- * when they came: what else came in this round goes before them. A nanosecond apart, so that their order can be told. */
+ * when they came: what else came in this round goes before them. A nanosecond apart, so that their order can be told.
+ */
 void live_want_ready(struct server *s) {
     mono_ns nth = 0;
 
