@@ -201,7 +201,8 @@ void findings_tick(struct findings *f, int64_t now);
 /* The capture is over, and every connection's FACT_CLOSED was said, of the open ones with BY_NONE. */
 void findings_end(struct findings *f, int64_t now);
 
-/* Findings by severity, open ones first, then by what happened last; NULL after the last. The
+/* Findings by severity, causes before what they leave behind, then by confidence and by what happened last; of what
+ * still goes on, open ones first. NULL after the last. The
  * pointers are good until the next call that takes a non-const struct findings. */
 const struct finding *findings_get(struct findings *f, size_t i);
 unsigned findings_open(const struct findings *f); /* not resolved */

@@ -168,6 +168,7 @@ static void tunnel_ended(struct findings *f, struct watch *w, const struct fact_
 static void slow(struct findings *f, struct watch *w, int64_t blocked_ns, enum severity severity) {
     struct tally *t = tally_of(f, w->subject, FINDING_SLOW_READER);
 
+    if (w->counted_held) return; /* nobody reads it: body_not_closed says so */
     if (!w->counted_slow) t = tally_count(f, w->subject, FINDING_SLOW_READER, last_of(w));
     w->counted_slow = true;
     tally_max(t, NUM_BLOCKED_MS, ms(blocked_ns));
@@ -326,11 +327,11 @@ void rules_tick(struct findings *f, struct subject *s) {
     struct watch *w;
 
     if (s->n_waiting) rules_settle(f, s, SETTLE_RIPE);
+    held_connections(f, s, HELD_SO_FAR);
     TAILQ_FOREACH (w, &s->blocked, link) {
         if (f->now - w->blocked_ns < f->conf.slow_after_ns) break;
         slow(f, w, f->now - w->blocked_ns, SEVERITY_WARNING);
     }
-    held_connections(f, s, HELD_SO_FAR);
     resolve_old(f, s);
 }
 

@@ -230,15 +230,27 @@ uint64_t findings_held(const struct findings *f) {
     return f->held;
 }
 
+/* What a cause leaves behind; the cause has the remedy. */
+static bool is_trace(const struct finding *fi) {
+    return fi->kind == FINDING_RST_UNREAD_DATA || fi->kind == FINDING_SLOW_READER;
+}
+
 static int by_weight(const void *a, const void *b) {
     const struct finding *x = *(const struct finding *const *)a, *y = *(const struct finding *const *)b;
 
-    if (!x->resolved_ns != !y->resolved_ns) return x->resolved_ns ? 1 : -1;
     if (x->severity != y->severity) return x->severity < y->severity ? 1 : -1;
+    if (is_trace(x) != is_trace(y)) return is_trace(x) ? 1 : -1;
     if (x->confidence != y->confidence) return x->confidence < y->confidence ? 1 : -1;
     if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
     if (x->last_ns != y->last_ns) return x->last_ns < y->last_ns ? 1 : -1;
     return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int open_first(const void *a, const void *b) {
+    const struct finding *x = *(const struct finding *const *)a, *y = *(const struct finding *const *)b;
+
+    if (!x->resolved_ns != !y->resolved_ns) return x->resolved_ns ? 1 : -1;
+    return by_weight(a, b);
 }
 
 static void sort_findings(struct findings *f) {
@@ -254,7 +266,9 @@ static void sort_findings(struct findings *f) {
         }
         f->sorted[f->n_sorted++] = &t->pub;
     }
-    if (f->n_sorted) qsort(f->sorted, f->n_sorted, sizeof *f->sorted, by_weight);
+    if (!f->n_sorted) return;
+    bool is_past = f->conf.observer == OBSERVER_CAPTURE; /* all of it: what went on last weighs no more */
+    qsort(f->sorted, f->n_sorted, sizeof *f->sorted, is_past ? by_weight : open_first);
 }
 
 const struct finding *findings_get(struct findings *f, size_t i) {

@@ -443,6 +443,30 @@ TEST(findings_resolve_when_their_window_is_over_and_come_back_as_the_same) {
     end();
 }
 
+static void a_leak_that_is_over(enum observer observer) {
+    struct findings_conf conf = FINDINGS_CONF_DEFAULT;
+    begin(SIDE_CLIENT, "Go-http-client/1.1");
+    conf.observer = observer;
+    findings_set_conf(f, &conf);
+    for (conn_id id = 1; id <= 4; id++) {
+        opened(id), request(id, 0), response(id, 0), say(fact_of(id, FACT_BLOCKED));
+        wait_for(SEC(1));
+    }
+    wait_for(SEC(31));
+    for (conn_id id = 1; id <= 4; id++) rst_in_body(id, 10);
+    wait_for(SEC(2));
+}
+
+TEST(the_cause_comes_before_what_it_left_behind) {
+    a_leak_that_is_over(OBSERVER_CAPTURE);
+    CHECK_EQ(findings_get(f, 0)->kind, FINDING_BODY_NOT_CLOSED);
+    CHECK_EQ(findings_get(f, 1)->kind, FINDING_RST_UNREAD_DATA);
+    end();
+    a_leak_that_is_over(OBSERVER_DAEMON); /* there, what goes on comes first */
+    CHECK(!findings_get(f, 0)->resolved_ns);
+    end();
+}
+
 TEST(what_becomes_graver_is_told_again) {
     struct finding_change c;
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");

@@ -359,10 +359,10 @@ X(REQUEST_TIMEOUT, UNKNOWN,
 X(REQUEST_TIMEOUT, GO,
   "Raise Client.Timeout, the context's deadline or Transport.ResponseHeaderTimeout, whichever ended it. "
   "Client.Timeout counts the dial, the wait for a connection and the body, too: for streams and large downloads take "
-  "ResponseHeaderTimeout and a context instead.")
+  "ResponseHeaderTimeout and a context instead. A stream that was left on purpose needs nothing.")
 X(REQUEST_TIMEOUT, CURL,
-  "Raise --max-time: it counts the whole transfer, and --connect-timeout the dial alone. What ends a transfer that "
-  "stands still, and no other, is --speed-time.")
+  "Raise --max-time, which counts the whole transfer, the dial and the wait for an answer included; --speed-time ends "
+  "only what stands still.")
 
 X(TRUNCATED_RESPONSE, UNKNOWN,
   "To the server's owner: look for a crash, a restart, a worker killed at a time limit, or a Content-Length that is "
