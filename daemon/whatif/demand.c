@@ -85,7 +85,7 @@ static uint32_t drain_time(const struct workload_exchange *x) {
     left = x->announced > x->body ? x->announced - x->body : 0;
     if (left == 0 || x->body == 0) return 0;
     us = (double)took / 1000 * (double)left / (double)x->body;
-    return us > (double)(DRAIN_TIME / 1000) ? NO_DRAIN : (uint32_t)us;
+    return us > (double)DRAIN_TIME / 1000 ? NO_DRAIN : (uint32_t)us;
 }
 
 static enum fate complete_fate(const struct workload_exchange *x) {

@@ -51,7 +51,7 @@ static int exec_result(int fd) {
     return n == (ssize_t)sizeof err ? err : 0;
 }
 
-static void say_exec_failed(int fd) {
+static void __attribute__((noreturn)) say_exec_failed(int fd) {
     int err = errno;
     if (write(fd, &err, sizeof err) < 0) _exit(EXEC_FAILED);
     _exit(EXEC_FAILED);
