@@ -106,6 +106,7 @@ struct join_end {
     int64_t fin_ns, rst_ns, last_payload_ns;
     uint64_t gone_packet; /* only the kernel can tell: its socket was gone, if without FIN or RST too */
     int64_t gone_ns;
+    bool crossed;    /* its FIN or RST does not acknowledge the peer's FIN: that was not known to its kernel */
     bool window_low; /* its window is below half of its largest, or was zero: the other end may hold unsent bytes */
 };
 enum { JOIN_CONNECTOR, JOIN_ACCEPTOR };

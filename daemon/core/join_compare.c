@@ -475,7 +475,8 @@ static void compare_close_by(struct pair *p, const struct join_end *first) {
 
     compared(p, JOIN_CLOSE_BY);
     if (p->l->close_by == truth) return;
-    if (p->l->close_by == BY_LOCAL && closed_unaware_of(p, end_ns(first))) cause = JOIN_CAUSE_SIMULTANEOUS_CLOSE;
+    if (p->l->close_by == BY_LOCAL && (closed_unaware_of(p, end_ns(first)) || (first == p->peer && p->own->crossed)))
+        cause = JOIN_CAUSE_SIMULTANEOUS_CLOSE;
     differs(p, JOIN_CLOSE_BY, p->l->close_by, truth, end_packet(first), cause);
 }
 

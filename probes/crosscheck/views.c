@@ -18,6 +18,7 @@ static struct join_end end_of(const struct wire_end *e) {
                              .fin_ns = clamp_time(e->fin_ns),
                              .rst_ns = clamp_time(e->rst_ns),
                              .last_payload_ns = clamp_time(e->last_payload_ns),
+                             .crossed = e->crossed,
                              .window_low = e->zero_windows || (e->window_known && e->window < e->window_max / 2)};
 }
 

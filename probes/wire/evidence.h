@@ -62,7 +62,8 @@ struct wire_end {
     int64_t zero_window_ns; /* for how long it advertised a window of 0 */
     uint32_t zero_windows;  /* how many spells */
     uint32_t retransmits, duplicates, out_of_order, overlap_conflicts, keepalives, gaps, rsts, bad_rsts;
-    bool window_known;           /* its window scale was seen, or none is used */
+    bool crossed;      /* its first FIN or RST does not acknowledge the other end's FIN: they passed each other */
+    bool window_known; /* its window scale was seen, or none is used */
     uint32_t window, window_max; /* bytes: last advertised, and the most */
     uint64_t unread_by_window;   /* a guess: how far the last window lies below the largest; UNKNOWN_BYTES */
 };

@@ -260,6 +260,8 @@ static void fill_evidence(struct wire_evidence *e, struct conn *c, const struct 
     e->last_ns = c->last_ns;
     fill_end(&e->local, cd, sd, c->last_ns);
     fill_end(&e->remote, sd, cd, c->last_ns);
+    e->local.crossed = sd->fin_packet && cd->close_had != NO_OFFSET && cd->close_ack >= 0 && !had_fin_of(c, cd, sd);
+    e->remote.crossed = cd->fin_packet && sd->close_had != NO_OFFSET && sd->close_ack >= 0 && !had_fin_of(c, sd, cd);
     e->acked_bytes = sd->acked;
     e->requests_seen = (uint64_t)c->n_requests + c->cut_requests;
     e->responses_seen = (uint64_t)c->n_responses + c->cut_responses;

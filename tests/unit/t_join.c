@@ -925,6 +925,18 @@ TEST(a_client_that_leaves_when_its_answer_breaks_off_is_not_blamed_by_the_daemon
     CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@18");
 }
 
+TEST(fins_that_pass_each_other_are_of_both_ends) {
+    struct join_view v = healthy_view();
+    struct join_claim l = healthy_claim();
+
+    v.end[JOIN_ACCEPTOR].fin_packet = 19, v.end[JOIN_ACCEPTOR].fin_ns = T0 + SEC(5) - USEC(1);
+    CHECK_STR(verdict(l, v, cover), "disagree close.by=1/2@19");
+    v.end[JOIN_CONNECTOR].crossed = true;
+    CHECK_STR(verdict(l, v, cover), "explained close.by=1/2@19[simultaneous_close]");
+    l.close_by = BY_REMOTE;
+    CHECK_STR(verdict(l, v, cover), "agree");
+}
+
 TEST(every_name_is_there) {
     for (unsigned f = 0; f < N_JOIN_FIELDS; f++) CHECK(strcmp(join_field_name(f), "?"));
     for (unsigned c = 0; c < N_JOIN_CAUSES; c++)

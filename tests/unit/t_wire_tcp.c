@@ -663,6 +663,20 @@ TEST(both_ends_of_a_link_were_captured_and_a_burst_comes_before_its_copies) {
     CHECK_EQ(rec->life.bytes_in, strlen(OK(59000)) + 59000);
 }
 
+TEST(FINs_that_pass_each_other_do_not_acknowledge_one_another) {
+    for (int crossed = 0; crossed < 2; crossed++) {
+        start();
+        exchange();
+        struct wire_segment mine = segment(CLIENT, TCP_FIN | TCP_ACK, NULL, 0);
+        struct wire_segment theirs = segment(SERVER, TCP_FIN | TCP_ACK, NULL, 0);
+        theirs.ack -= (uint32_t)crossed;
+        feed(mine), feed(theirs);
+        finish();
+        CHECK(rec->evidence.local.crossed);
+        CHECK_EQ(rec->evidence.remote.crossed, crossed);
+    }
+}
+
 int main(void) {
     int rc = tap_run();
     talk_end();
