@@ -13,6 +13,7 @@
 #define SLICE_STEPS 1000 /* of a run */
 
 enum whatif_state {
+    BEGIN,
     TAKE_REQUESTS, /* those that are over, from ledger_recent */
     TAKE_CLOSED,   /* connections that carried none of them: they were dialed, too */
     TAKE_OPEN,     /* those that are open, and the requests that they carry */
@@ -197,8 +198,11 @@ static void begin_job(struct whatif_walk *w) {
 static enum web_more whatif_more(void *state, struct json_out *out) {
     struct whatif_walk *w = state;
 
-    if (!w->w && !w->job) begin(w);
     switch (w->state) {
+    case BEGIN:
+        begin(w);
+        w->state = TAKE_REQUESTS;
+        break;
     case TAKE_REQUESTS:
         w->state = take_requests(w);
         break;
