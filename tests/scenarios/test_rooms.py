@@ -53,6 +53,18 @@ def test_pure_rooms_do_no_io_and_read_no_clock(archives):
     assert undefined(*archives) - PURE == set()
 
 
+def test_what_is_to_be_replayed_and_when_is_pure_too():
+    """The files of replay that its tests and its fuzz target link."""
+    files = [os.path.join(ROOT, "build", "probes", name + ".o")
+             for name in ("replay/plan", "replay/schedule", "replay/witness", "replay/from_workload", "capture/facts")]
+
+    def listed(option):
+        out = subprocess.run(["nm", option, *files], capture_output=True, text=True, check=True).stdout
+        return {re.sub(r"^__(\w+)_chk$", r"\1", line.split()[-1]) for line in out.splitlines() if line and not line.endswith(":")}
+    rooms = {name for archive in ("libwire.a", "libcore.a", "librecord.a") for names in symbols(archive, "--defined-only").values() for name in names}
+    assert listed("-u") - listed("--defined-only") - rooms - PURE == set()
+
+
 # What each room may include from, itself apart; and system headers that belong to one room alone.
 CORE = {"daemon/core", "daemon/core/tbl"}
 BELOW = {
