@@ -318,7 +318,10 @@ static enum join_cause early_close_cause(const struct pair *p) {
     if (l->accepted) {
         if (!has_ended(p->peer) || v->early_closes != l->early_closes + 1) return JOIN_CAUSE_NONE;
         if (p->peer->rst_packet && !l->rst_received) return unnoticed_rst_cause(p);
-        return closed_unaware_of(p, end_ns(p->peer)) ? JOIN_CAUSE_SIMULTANEOUS_CLOSE : JOIN_CAUSE_NONE;
+        if (closed_unaware_of(p, end_ns(p->peer))) return JOIN_CAUSE_SIMULTANEOUS_CLOSE;
+        /* It still sent when the RST had come: the program had written all of it by the time that it was told. */
+        return p->peer->rst_packet && p->own->last_payload_packet > p->peer->rst_packet ? JOIN_CAUSE_DISCARDED_BY_RST
+                                                                                        : JOIN_CAUSE_NONE;
     }
     /* Not a byte of that response had been read when the program left. */
     if (v->early_closes == l->early_closes + 1 && v->responses && l->known & KNOW_BYTES_IN &&

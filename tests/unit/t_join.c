@@ -433,6 +433,8 @@ TEST(an_early_close_that_only_a_late_rst_showed_is_not_held_against_the_server) 
     l.early_closes = 0;
     l.rst_received = true; /* it noticed the RST: then it can ask its kernel what was taken */
     CHECK_STR(verdict(l, v, cover), "disagree early_closes=0/1@17");
+    v.end[JOIN_ACCEPTOR].last_payload_packet = 21; /* but for what its kernel still sent behind the RST */
+    CHECK_STR(verdict(l, v, cover), "explained early_closes=0/1@17[discarded_by_rst]");
 }
 
 TEST(bytes_that_an_rst_discarded_were_written_and_never_sent) {
