@@ -96,7 +96,7 @@ static bool take_escape(struct flat_json *f, unsigned *out) {
 /* The rest of a string with escapes, into room bytes; what stands before f->at is there already. */
 static bool undo_escapes(struct flat_json *f, char *into, size_t room, size_t *len) {
     while (f->at < f->end && *f->at != '"') {
-        unsigned c;
+        unsigned c = 0;
         if ((unsigned char)*f->at < 0x20) return fail(f, "no control character in a string");
         if (*len + 4 > room) return fail(f, "a shorter string");
         if (*f->at != '\\') {

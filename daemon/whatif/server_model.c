@@ -67,7 +67,7 @@ static void learn_dials(struct server_model *m, const struct demands *d) {
 
     m->first = first_by_peer(d, has_dial);
     n = m->first[d->n_peers];
-    m->dials = must_have(malloc(((size_t)n + 1) * sizeof *m->dials));
+    m->dials = must_have(calloc((size_t)n + 1, sizeof *m->dials));
     next = must_have(malloc(((size_t)d->n_peers + 1) * sizeof *next));
     memcpy(next, m->first, ((size_t)d->n_peers + 1) * sizeof *next);
     for (uint32_t i = 0; i < d->w->n_conns; i++) { /* in order of opening */
