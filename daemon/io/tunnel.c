@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ROUNDS 8 /* pieces moved before others get their turn */
+#define ROUNDS        8  /* pieces moved before others get their turn */
+#define PROBE_SECONDS 15 /* of silence, and the kernel asks an end whose FIN came whether it is still there */
 
 /* One direction. Bytes that its receiver's socket has not taken are in `held` or
  * in the pipe, first those in `held`; while there are any, nothing is read. */
@@ -81,13 +84,26 @@ static enum close_reason reason(const struct tunnel *t) {
     return t->kind == TUNNEL_CONNECT ? REASON_TUNNEL : REASON_UPGRADED;
 }
 
+static struct way *other(struct way *w) {
+    return w == &w->t->up ? &w->t->down : &w->t->up;
+}
+
+/* A sender's FIN was read, so its socket is readable for ever: told of is what changes, which is a RST, or that the
+ * kernel's probes were not answered. Where its socket waits to be written to, that tells it too. */
+static void watch_ended(struct way *w, bool written_to) {
+    if (w->ended) set(&w->readable, &w->reading, !written_to);
+}
+
 /* The events that its state asks for; passes a FIN on; ends the tunnel when both are through. */
 static void settle(struct way *w) {
     struct tunnel *t = w->t;
     bool held = holds(w);
+    if (held) watch_ended(other(w), true); /* edges and levels of one socket do not mix */
     set(&w->writable, &w->writing, held);
-    set(&w->readable, &w->reading, !held && !w->ended);
-    if (w->reading && stream_pending(w->from)) event_active(&w->readable, EV_READ, 0); /* TLS: no socket event comes */
+    if (!held) watch_ended(other(w), false);
+    if (!w->ended) set(&w->readable, &w->reading, !held);
+    if (w->reading && !w->ended && stream_pending(w->from))
+        event_active(&w->readable, EV_READ, 0); /* TLS: no socket event comes */
     if (held || !w->ended) return;
     if (t->kind == TUNNEL_UPGRADE) {
         tunnel_end(t, reason(t));
@@ -151,10 +167,35 @@ static bool flush(struct way *w) {
     return true;
 }
 
+static void on_lost(evutil_socket_t fd, short what, void *arg) {
+    (void)what;
+    struct way *w = arg;
+    int error = 0;
+    socklen_t len = sizeof error;
+    server_enter(w->t->s);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error) {
+        w->from->error = error;
+        broken(w, w->from, w->from_life, error == EPIPE ? ECONNRESET : error); /* EPIPE: a RST behind the FIN */
+    }
+    server_leave(w->t->s);
+}
+
+/* From now on only a RST tells that the sender does not listen any more either; probes call for one soon. */
+static void begin_watch(struct way *w) {
+    struct tunnel *t = w->t;
+    int secs = PROBE_SECONDS;
+    set(&w->readable, &w->reading, false);
+    event_assign(&w->readable, t->s->base, w->from->fd, EV_READ | EV_ET | EV_PERSIST, on_lost, w);
+    setsockopt(w->from->fd, IPPROTO_TCP, TCP_KEEPIDLE, &secs, sizeof secs);
+    setsockopt(w->from->fd, IPPROTO_TCP, TCP_KEEPINTVL, &secs, sizeof secs);
+    w->ended = true;
+    watch_ended(w, other(w)->writing);
+}
+
 static void came_to_end(struct way *w, enum io_result how) {
     if (how == IO_EOF || how == IO_CLOSE_NOTIFY) {
         server_event(w->t->s, w->from_life, how == IO_EOF ? EV_FIN_RECEIVED : EV_CLOSE_NOTIFY, 0);
-        w->ended = true;
+        begin_watch(w);
         settle(w);
         return;
     }

@@ -2,6 +2,7 @@
 timeouts, access, loops, cut bodies, drain, the ledger's file."""
 
 import base64
+import contextlib
 import crypt
 import hashlib
 import json
@@ -406,6 +407,34 @@ def test_half_closed_tunnel(daemon, serve):
     while len(got) < len(body):
         got += client.read_exactly(min(65536, len(body) - len(got)))
     assert got == body and client.wait_end() == "F"
+
+
+@pytest.mark.parametrize("first", ["client", "origin"])
+def test_half_closed_tunnel_ends_by_a_reset(daemon, serve, first):
+    """Who sent a FIN may still break: the other end, which is silent, would never tell."""
+    passed_on, reset = Gate("the FIN"), Gate("the reset")
+
+    def script(conn):
+        if first == "origin":
+            conn.sock.shutdown(socket.SHUT_WR)
+            reset.wait()
+            conn.rst()
+        with contextlib.suppress(Gone):
+            conn.drain()
+        passed_on.open()
+        reset.wait()
+    proxy, origin = daemon(), serve(script)
+    client = connect(proxy, origin.authority)
+    assert client.response().status == 200
+    if first == "client":
+        client.half_close()
+        passed_on.wait()
+        client.rst()
+    else:
+        assert client.wait_end() == "F"
+        reset.open()
+    until(lambda: proxy.get("/metrics")["tunnels"]["open"] == 0, "the tunnel's end")
+    reset.open()
 
 
 def test_large_tunnel_both_ways(daemon, serve):
