@@ -31,7 +31,8 @@ struct options {
     char *sets[SETS_MAX];
     size_t n_sets;
     struct fail_on fail_on;
-    const char *json; /* file; NULL: none */
+    const char *json; /* what the report goes to, as messages name it; NULL: it is text */
+    const char *json_file; /* NULL: standard output */
     int json_fd;
     char **command;
     bool reverse;
@@ -45,7 +46,8 @@ static void help(FILE *to) {
           "\n"
           "  --fail-on KIND,... exit 99 if there was such a finding (connleak explain lists\n"
           "                     them); any: warning or worse\n"
-          "  --json FILE        write the report to FILE as JSON, not to stderr as text\n"
+          "  --json[=FILE]      write the report as JSON, not to stderr as text: to FILE, or\n"
+          "                     to stdout, and then COMMAND's stdout goes to stderr\n"
           "  --set SECTION.KEY=VALUE  set a parameter of the daemon, see connleakd.conf(5)\n"
           "  -h, --help         say this\n"
           "\n"
@@ -56,9 +58,8 @@ static void help(FILE *to) {
           "        --set proxy.upstream=http://127.0.0.1:8080 \\\n"
           "        -- sh -c 'BASE_URL=http://$CONNLEAK_PROXY exec ./tests'\n"
           "\n"
-          "Exit code: COMMAND's, 128 and the signal that ended it, or 99 for --fail-on; 126\n"
-          "and 127 where COMMAND cannot be run or is not there; 2 usage or configuration, 1\n"
-          "failed.\n",
+          "Exit code: COMMAND's, 128 + the signal that ended it, 99 for --fail-on, 126\n"
+          "or 127 where it cannot be run or found, 2 usage or configuration, 1 failed.\n",
           to);
 }
 
@@ -71,7 +72,7 @@ static int usage(const char *what, const char *about) {
 static int parse(int argc, char **argv, struct options *o) {
     enum { OPT_FAIL_ON = 256, OPT_JSON, OPT_SET, OPT_HELP };
     static const struct option longs[] = {{"fail-on", required_argument, NULL, OPT_FAIL_ON},
-                                          {"json", required_argument, NULL, OPT_JSON},
+                                          {"json", optional_argument, NULL, OPT_JSON},
                                           {"set", required_argument, NULL, OPT_SET},
                                           {"help", no_argument, NULL, OPT_HELP},
                                           {NULL, 0, NULL, 0}};
@@ -85,7 +86,8 @@ static int parse(int argc, char **argv, struct options *o) {
                 return usage("--fail-on: expected any, or kinds of findings with commas between, found ", optarg);
             break;
         case OPT_JSON:
-            o->json = optarg;
+            o->json_file = optarg;
+            o->json = optarg ? optarg : "standard output";
             break;
         case OPT_SET:
             if (!strncmp(optarg, "proxy.listen=", 13) || !strncmp(optarg, "admin.listen=", 13))
@@ -219,11 +221,18 @@ static bool write_all(int fd, const char *text, size_t len) {
     return true;
 }
 
+/* Standard output is the report's alone: what the command says there goes to standard error. */
+static int keep_stdout(void) {
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    return fd >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) == STDOUT_FILENO ? fd : -1;
+}
+
 /* Before the command runs, which may take long: will there be a report? */
 static bool open_json(struct options *o) {
-    o->json_fd = o->json ? open(o->json, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
-    if (o->json && o->json_fd < 0) fprintf(stderr, "connleak run: %s: %s\n", o->json, strerror(errno));
-    return !o->json || o->json_fd >= 0;
+    if (!o->json) return true;
+    o->json_fd = o->json_file ? open(o->json_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : keep_stdout();
+    if (o->json_fd < 0) fprintf(stderr, "connleak run: %s: %s\n", o->json, strerror(errno));
+    return o->json_fd >= 0;
 }
 
 static bool write_json(const struct options *o, const struct json_out *out) {

@@ -163,8 +163,8 @@ def test_signals_and_their_masks_are_the_command_s(tmp_path):
     (["--set", "proxy.listen=127.0.0.1:1", "--", "true"], 2, "cannot be set: proxy.listen"),
     (["--set", "admin.listen=none", "--", "true"], 2, "cannot be set: admin.listen"),
     (["--nope", "--", "true"], 2, "unknown option --nope"),
-    (["--json"], 2, "--json takes a value"),
-    (["--json", "/nonexistent/report", "--", "sh", "-c", "echo it ran >&2"], 1, "/nonexistent/report: No such file"),
+    (["--json"], 2, "a COMMAND is needed"),
+    (["--json=/nonexistent/report", "--", "sh", "-c", "echo it ran >&2"], 1, "/nonexistent/report: No such file"),
 ])
 def test_what_cannot_be_done_is_said(argv, code, said):
     done = run(*argv)
@@ -206,9 +206,22 @@ def test_what_the_last_connections_were_closed_for_is_waited_for(serve, go_clien
     assert done.returncode == 99 and "early_body_close" in done.stderr, done.stderr
 
 
+def test_the_report_alone_is_on_stdout(origin):
+    done = run("--json", "--", "sh", "-c", f"curl -s {origin.url('/')} >/dev/null && echo from the command")
+    assert (done.returncode, done.stderr) == (0, "from the command\n")
+    said = json.loads(done.stdout)
+    schema.check(said, schema.load("connleak.run-1.json"))
+    assert said["metrics"]["downstream"]["requests"] == 1 and said["command_exit"] == 0
+
+
+def test_a_full_disk_fails_the_report(origin):
+    done = run("--json=/dev/full", "--", "true")
+    assert done.returncode == 1 and "/dev/full: No space left on device" in done.stderr
+
+
 def test_bodies_that_are_never_closed_fail_it(origin, go_client, tmp_path):
     report = tmp_path / "report.json"
-    done = run("--fail-on", "any", "--json", str(report), "--", go_client, origin.url("/"), "25", "hold", "100ms")
+    done = run("--fail-on", "any", f"--json={report}", "--", go_client, origin.url("/"), "25", "hold", "100ms")
     assert (done.returncode, done.stdout, done.stderr) == (99, "", "")
     said = json.loads(report.read_text())
     schema.check(said, schema.load("connleak.run-1.json"))
