@@ -31,7 +31,7 @@ struct options {
     char *sets[SETS_MAX];
     size_t n_sets;
     struct fail_on fail_on;
-    const char *json; /* what the report goes to, as messages name it; NULL: it is text */
+    const char *json;      /* what the report goes to, as messages name it; NULL: it is text */
     const char *json_file; /* NULL: standard output */
     int json_fd;
     char **command;
@@ -46,8 +46,8 @@ static void help(FILE *to) {
           "\n"
           "  --fail-on KIND,... exit 99 if there was such a finding (connleak explain lists\n"
           "                     them); any: warning or worse\n"
-          "  --json[=FILE]      write the report as JSON, not to stderr as text: to FILE, or\n"
-          "                     to stdout, and then COMMAND's stdout goes to stderr\n"
+          "  --json[=FILE]      write the report as JSON, not to stderr as text: to FILE or\n"
+          "                     to stdout; then COMMAND's stdout goes to stderr\n"
           "  --set SECTION.KEY=VALUE  set a parameter of the daemon, see connleakd.conf(5)\n"
           "  -h, --help         say this\n"
           "\n"
