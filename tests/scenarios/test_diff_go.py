@@ -24,7 +24,7 @@ from rig.wait import Gate, until
 SEEDS = int(os.environ.get("CONNLEAK_SEEDS", "40"))
 ONE = os.environ.get("CONNLEAK_SEED")
 REST = 0.08      # without a change for so long, Go is at rest (R48 waits 50 ms)
-BIG = 24 << 20
+BIG = sockets.MORE_THAN_BUFFERS
 LARGE = 1_000_000
 
 

@@ -24,7 +24,7 @@ from rig.subject import free_port
 from rig.wait import DEADLINE, TICK, Gate, shortest, until
 
 FIVE = answer(b"hello")
-BIG = 24 << 20
+BIG = sockets.MORE_THAN_BUFFERS
 
 
 def ok(response, body=b"hello", status=200):

@@ -42,8 +42,11 @@ def command(*options, before="true"):
 def why_not():
     if os.geteuid():
         return "tracing takes root"
-    done = subprocess.run(command("--duration", "1ms"), capture_output=True, text=True, timeout=120, check=False)
-    return None if done.returncode == 0 else f"no tracing here: {done.stderr.strip() or done.returncode}"
+    for argv in ([*OWN_MOUNTS, "true"], command("--duration", "1ms")):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            return f"no tracing here: {done.stderr.strip() or done.returncode}"
+    return None
 
 
 WHY_NOT = why_not()

@@ -35,7 +35,7 @@ from rig.origin import Gone, always, answer, by_path, chunk, chunked, connection
 from rig.wait import DEADLINE, TICK, Gate, shortest, until
 
 FIVE = answer(b"hello")
-BIG = 24 << 20          # more than the kernel takes on both sides of a proxy
+BIG = sockets.MORE_THAN_BUFFERS
 JUNK = b"x" * 65536
 
 

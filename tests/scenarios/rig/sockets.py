@@ -11,6 +11,17 @@ from .wait import until
 ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LISTEN = "01", "02", "04", "05", "06", "07", "08", "0A"
 
 
+def _most(name):
+    """The largest that the kernel makes a TCP buffer: the last of three numbers."""
+    with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as three:
+        return int(three.read().split()[2])
+
+
+# More than all buffers between an origin and a client that does not read can take, however they grow: the proxy's for what it
+# receives, and two for what is sent; the client's own stays small.
+MORE_THAN_BUFFERS = (_most("tcp_rmem") + 2 * _most("tcp_wmem") + (2 << 20)) >> 20 << 20
+
+
 def _rows():
     with open("/proc/net/tcp", encoding="ascii") as table:
         next(table)
