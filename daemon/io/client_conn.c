@@ -53,12 +53,14 @@ static enum close_phase real_phase(struct client_conn *c, struct stream_end *end
     struct lifecycle *l = c->life;
     bool ended = end->rst_received || l->rst_received || end->fin_received || l->fin_received;
     uint64_t untaken = client_untaken(l, end);
+    uint64_t unacked = end->acked_known && end->acked < l->bytes_out ? l->bytes_out - end->acked : 0;
     if (phase == PHASE_IN_BODY && ended) end->untaken = untaken;
-    if (phase != PHASE_IDLE || !ended || !untaken || !l->responses || l->opaque) return phase;
+    if (phase != PHASE_IDLE || !ended || !unacked || !l->responses || l->opaque) return phase;
     if (c->left_waiting) return PHASE_IN_REQUEST; /* it gave up its request, not our words about that */
     end->answer_lost = untaken > l->body_read;
     if (end->answer_lost) return PHASE_IN_REQUEST; /* they crossed on their way */
-    server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > untaken ? l->body_read - untaken : 0);
+    end->all_left = !untaken;
+    server_event(c->s, l, EV_EARLY_CLOSE, l->body_read > unacked ? l->body_read - unacked : 0);
     return PHASE_IN_BODY;
 }
 

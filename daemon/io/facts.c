@@ -174,9 +174,9 @@ void facts_blocked(struct relay *r, bool blocked) {
 static enum fact_early early_of(const struct lifecycle *l, const struct stream_end *end) {
     if (l->close_by != BY_REMOTE || l->opaque) return FACT_EARLY_NO;
     if (end->answer_lost) return FACT_EARLY_NO_RESPONSE;
-    if (l->close_phase == PHASE_IN_BODY) return FACT_EARLY_IN_BODY;
+    if (l->close_phase == PHASE_IN_BODY && !end->all_left) return FACT_EARLY_IN_BODY;
     if (l->requests > l->responses) return FACT_EARLY_NO_RESPONSE;
-    if (l->close_phase != PHASE_IDLE || !l->responses) return FACT_EARLY_NO;
+    if ((l->close_phase != PHASE_IDLE && !end->all_left) || !l->responses) return FACT_EARLY_NO;
     return l->rst_received && !l->fin_received ? FACT_EARLY_RST_AFTER : FACT_EARLY_FIN_AFTER;
 }
 

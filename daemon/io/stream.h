@@ -68,6 +68,7 @@ struct stream_end {
     uint64_t unasked;         /* the caller's to say: bytes that no request had asked for */
     bool unasked_is_response; /* they begin like a response */
     uint64_t untaken;         /* the caller's: bytes of the last body that count as read and that the peer never had */
+    bool all_left;            /* the caller's: the last answer was not acknowledged to its end, but had left */
     bool answer_lost;         /* the caller's: not even the head of the last answer reached the peer, who had left */
     bool upload_cut;          /* the caller's too: the answer ended before the request was written */
 };
