@@ -7,9 +7,9 @@
  * What must hold, whatever is said: the plan's tables refer to each other as client.c and stub.c
  * rely on, within its limits; and under a virtual clock, at each speed, every step is let go
  * once, in order, and the replay ends. */
-#include "record/workload_json.h"
 #include "replay/from_workload.h"
 #include "replay/schedule.h"
+#include "workload_lines.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void say(struct talk *t, unsigned conn, int from, uint8_t flags, const ui
 
 static void say_piece(struct talk *t, uint8_t what, uint32_t n, const uint8_t *data, uint32_t have) {
     static const uint8_t ends[8] = {TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, TCP_FIN | TCP_PSH | TCP_ACK,
-                                    TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK, TCP_FIN};
+                                    TCP_SYN,           TCP_ACK, TCP_SYN | TCP_ACK, TCP_FIN};
     unsigned conn = what >> 5 & 3;
     int from = what >> 7;
 
@@ -110,17 +110,8 @@ static void plan_of_talk(struct plan *p, const uint8_t *data, size_t len) {
 static struct workload *read_workload(const char *text, size_t len) {
     const struct workload_limits limits = {.exchanges = 500, .conns = 200, .origins = 100, .text_bytes = 64u << 10};
     struct workload_reader *r = workload_reader_new(&limits);
-    struct workload *w = NULL;
-    bool fine = true;
+    struct workload *w = read_workload_lines(r, text, len);
 
-    while (fine && len > 0) {
-        const char *newline = memchr(text, '\n', len);
-        size_t line = newline ? (size_t)(newline - text) + 1 : len;
-        fine = workload_read_line(r, text, line);
-        text += line;
-        len -= line;
-    }
-    if (fine) w = workload_read_end(r);
     workload_reader_free(&r);
     return w;
 }

@@ -3,7 +3,7 @@
  * reads as the same again, with its names and without; and a what-if over it ends, with
  * each request served or not. */
 #include "record/whatif_json.h"
-#include "record/workload_json.h"
+#include "workload_lines.h"
 
 #include <stdlib.h>
 
@@ -16,17 +16,8 @@ static void must(bool holds) {
 static struct workload *read_all(const char *text, size_t len, bool *refused) {
     const struct workload_limits limits = {.exchanges = 2000, .conns = 500, .origins = 100, .text_bytes = 128u << 10};
     struct workload_reader *r = workload_reader_new(&limits);
-    struct workload *w = NULL;
-    bool fine = true;
+    struct workload *w = read_workload_lines(r, text, len);
 
-    while (fine && len > 0) {
-        const char *newline = memchr(text, '\n', len);
-        size_t line = newline ? (size_t)(newline - text) + 1 : len;
-        fine = workload_read_line(r, text, line);
-        text += line;
-        len -= line;
-    }
-    if (fine) w = workload_read_end(r);
     *refused = *workload_reader_error(r) != 0;
     must(*refused == !w);
     workload_reader_free(&r);

@@ -18,6 +18,7 @@ import pytest
 from rig import schema
 from rig.origin import always, answer
 from rig.subject import DAEMON, ROOT
+from rig.terminal import on_a_terminal
 from rig.wait import until
 
 CONNLEAK = os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "connleak")
@@ -262,21 +263,7 @@ def test_what_peers_chose_reaches_no_terminal_as_it_is(origin):
 def test_colours_are_for_terminals(origin, go_client):
     argv = [CONNLEAK, "run", "--", go_client, origin.url("/"), "10", "close", "20ms"]
     for no_color in (False, True):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.environ.update({"TERM": "xterm"}, **{"NO_COLOR": "1"} if no_color else {})
-            os.execv(argv[0], argv)
-        text = b""
-        while True:
-            try:
-                piece = os.read(fd, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            text += piece
-        os.close(fd)
-        os.waitpid(pid, 0)
+        text, _ = on_a_terminal(argv, **{"NO_COLOR": "1"} if no_color else {})
         assert (b"\033[1;33mearly_body_close\033[0m" in text) is not no_color and b"early_body_close" in text
 
 

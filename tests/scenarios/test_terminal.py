@@ -3,7 +3,6 @@ programs that were started without the descriptors for them."""
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 
@@ -11,6 +10,7 @@ import pytest
 
 from rig import pcaps
 from rig.subject import DAEMON
+from rig.terminal import on_a_terminal
 from rig.wait import until
 from test_captures import CONNLEAK, ROOT
 
@@ -76,33 +76,19 @@ def test_faults_of_files_are_told_and_not_obeyed(lines, tmp_path):
             assert done.returncode == 2 and b"line 2: " in done.stderr, done
 
 
-def on_a_terminal(argv, **env):
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.environ.pop("NO_COLOR", None)
-        os.environ.update({"TERM": "xterm"}, **env)
-        os.execv(argv[0], argv)
-    text = b""
-    while True:
-        try:
-            piece = os.read(fd, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        text += piece
-    os.close(fd)
-    assert os.waitpid(pid, 0)[1] == 0
+def shown(argv, **env):
+    text, code = on_a_terminal(argv, **env)
+    assert code == 0, text
     return text
 
 
 @pytest.mark.parametrize("argv", [("analyze", str(LEAK)), ("whatif", str(LEAK)), ("explain", "early_close")])
 def test_colours_are_for_terminals_that_want_them(argv):
     argv = (str(CONNLEAK),) + argv
-    assert b"\033[" in on_a_terminal(argv)
-    assert b"\033[" in on_a_terminal(argv, NO_COLOR="")  # https://no-color.org: "when present and not an empty string"
+    assert b"\033[" in shown(argv)
+    assert b"\033[" in shown(argv, NO_COLOR="")  # https://no-color.org: "when present and not an empty string"
     for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert b"\033[3" not in on_a_terminal(argv, **env) and b"\033[1" not in on_a_terminal(argv, **env)
+        assert b"\033[3" not in shown(argv, **env) and b"\033[1" not in shown(argv, **env)
     assert b"\033[" not in connleak(*argv[1:]).stdout
 
 

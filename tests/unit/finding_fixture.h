@@ -67,6 +67,18 @@ static inline void done(conn_id id) {
     say(fact);
 }
 
+/* Three connections, a second apart, of whose large bodies nothing goes out any more. */
+static inline void three_stall(void) {
+    size = 5 << 20;
+    for (conn_id id = 1; id <= 3; id++) {
+        opened(id);
+        request(id, 0);
+        response(id, 0);
+        say(fact_of(id, FACT_BLOCKED));
+        findings_tick(f, now += SEC(1));
+    }
+}
+
 /* A request and its whole response, in 10 ms. */
 static inline void exchange(conn_id id) {
     request(id, 0);

@@ -123,14 +123,7 @@ TEST(empty_sockets_and_large_bodies_leave_a_transport_per_request) {
 
 TEST(a_few_more_bytes_do_not_end_a_stall) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
-    size = 5 << 20;
-    for (conn_id id = 1; id <= 3; id++) {
-        opened(id);
-        request(id, 0);
-        response(id, 0);
-        say(fact_of(id, FACT_BLOCKED));
-        wait_for(SEC(1));
-    }
+    three_stall();
     for (conn_id id = 1; id <= 3; id++) {
         say(fact_of(id, FACT_FLOWING));
         now += MSEC(1);
@@ -150,14 +143,7 @@ TEST(a_few_more_bytes_do_not_end_a_stall) {
 
 TEST(who_reads_and_rests_is_not_held) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
-    size = 5 << 20;
-    for (conn_id id = 1; id <= 3; id++) {
-        opened(id);
-        request(id, 0);
-        response(id, 0);
-        say(fact_of(id, FACT_BLOCKED));
-        wait_for(SEC(1));
-    }
+    three_stall();
     for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_FLOWING));
     wait_for(SEC(2));
     for (conn_id id = 1; id <= 3; id++) say(fact_of(id, FACT_BLOCKED));
@@ -183,14 +169,7 @@ TEST(what_has_no_body_cannot_be_left_unread) {
 
 TEST(bytes_that_do_not_leave_us_are_a_leak_too) {
     begin(SIDE_DOWNSTREAM, "Go-http-client/1.1");
-    size = 5 << 20;
-    for (conn_id id = 1; id <= 3; id++) {
-        opened(id);
-        request(id, 0);
-        response(id, 0);
-        say(fact_of(id, FACT_BLOCKED));
-        wait_for(SEC(1));
-    }
+    three_stall();
     wait_for(SEC(31));
     const struct finding *fi = found(FINDING_BODY_NOT_CLOSED);
     CHECK(fi && fi->confidence == CONFIDENCE_CONFIRMED);
